@@ -1,0 +1,154 @@
+/**
+ * The ports through which the agent moves bytes. `native.ts` implements them over the C++ addon, `plain.ts` in TypeScript
+ * alone. Ports hold no policy and no protocol: TypeScript decides, they carry out, a batch per call.
+ *
+ * Every call that takes `order` and `n` works on the packets `order[0..n)` of the batch, in that order.
+ * Errors of the environment are thrown as `IoError` with the errno name as `code`; after `close()` every call is a no-op.
+ */
+import type { PacketBatch } from './batch.js';
+
+export class IoError extends Error {
+  override readonly name = 'IoError';
+  constructor(
+    message: string,
+    /** errno name, such as EBUSY. */
+    readonly code: string,
+    /** System call that failed. */
+    readonly syscall: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+}
+
+export interface TunOptions {
+  /** Interface name, 1–15 bytes. Refused with EBUSY if it exists. */
+  name: string;
+  /** Which offloads to ask for; all by default. A test turns some off. */
+  offloads?: { vnetHeader?: boolean; tso?: boolean; uso?: boolean };
+}
+
+export interface TunFeatures {
+  vnetHeader: boolean;
+  tso: boolean;
+  uso: boolean;
+}
+
+export interface TunDevice {
+  readonly name: string;
+  readonly features: TunFeatures;
+  /**
+   * Reads packets until the device is empty or the batch is full (capacity, or less than a maximal packet of room left).
+   * Fills offset, length, flags, gsoType, gsoSize, headerLength, csumStart; sets `batch.count` and returns it.
+   */
+  read(batch: PacketBatch): number;
+  /**
+   * Writes IP packets (offset, length, flags). Consecutive segments of one TCP or UDP flow are coalesced into one
+   * segmentation-offload write where the device can and PACKET_PARTIAL is set on them. Order within a flow is kept.
+   * Returns how many packets the kernel took.
+   */
+  write(batch: PacketBatch, order: Int32Array, n: number): number;
+  /** Called from the event loop while the device has packets and is not paused. */
+  onReadable(callback: () => void): void;
+  pause(): void;
+  resume(): void;
+  close(): void;
+}
+
+export interface UdpOptions {
+  /** IPv4 or IPv6 address; "::" listens to both families. */
+  host: string;
+  /** 0 chooses one. */
+  port: number;
+  /** SO_MARK of every datagram, 0 for none. */
+  mark: number;
+  /** Endpoint slots that `send` can address. */
+  slots: number;
+  /** Bytes, asked for with SO_RCVBUFFORCE and SO_SNDBUFFORCE, else without force. */
+  receiveBuffer?: number;
+  sendBuffer?: number;
+  offloads?: { gso?: boolean; gro?: boolean };
+}
+
+export interface UdpFeatures {
+  gso: boolean;
+  gro: boolean;
+  pktinfo: boolean;
+  /** The receive buffer in force, bytes. */
+  receiveBuffer: number;
+  sendBuffer: number;
+}
+
+export interface UdpSocket {
+  readonly port: number;
+  readonly features: UdpFeatures;
+  /** Where the caller writes endpoints, ENDPOINT_WORDS a slot; `batch.endpoint[i]` names a slot. A zero local address lets the kernel choose. */
+  readonly endpoints: Uint32Array;
+  /**
+   * Receives messages and cuts coalesced ones (UDP_GRO) into datagrams, in place. Fills offset, length, source, trafficClass and
+   * `batch.endpoints`; sets `batch.count` and returns it. Consecutive datagrams of a coalesced message are contiguous.
+   */
+  read(batch: PacketBatch): number;
+  /**
+   * Sends datagrams (offset, length, endpoint, trafficClass), consecutive ones of the same endpoint, class and length with one UDP_SEGMENT.
+   * Returns how many of `order` were dealt with; fewer than n means the socket's buffer is full (wait for `onWritable`).
+   * A datagram the kernel refuses (unreachable, too big …) is counted in `sendErrors` and skipped.
+   */
+  send(batch: PacketBatch, order: Int32Array, n: number): number;
+  readonly sendErrors: { count: number; lastCode: string };
+  onReadable(callback: () => void): void;
+  /** Called once when the socket can take datagrams again, after a short `send`. */
+  onWritable(callback: () => void): void;
+  close(): void;
+}
+
+export type Cipher = 'aes-256-gcm' | 'chacha20-poly1305';
+
+/**
+ * Seals and opens records in place. A record is RECORD_HEADER bytes of header, authenticated as associated data, then the
+ * body, then RECORD_TAG bytes of tag; the nonce is 4 zero bytes followed by the header's last 8 bytes.
+ */
+export interface Aead {
+  /** What computes, for doctor: such as "ipsec-mb avx512" or "openssl 3.0". */
+  readonly engine: string;
+  /** Slots are 0 .. slots-1. */
+  setKey(slot: number, cipher: Cipher, key: Uint8Array): void;
+  /** Erases the key. Sealing or opening with an empty slot fails that packet with status 0. */
+  clearKey(slot: number): void;
+  /** offset and length span header and plaintext, with RECORD_TAG bytes of room behind; length grows by RECORD_TAG. */
+  seal(batch: PacketBatch, order: Int32Array, n: number): void;
+  /** offset and length span the whole record; sets status, and where authentic length shrinks by RECORD_TAG. Returns how many were authentic. */
+  open(batch: PacketBatch, order: Int32Array, n: number): number;
+}
+
+/** A one-shot timer in microseconds on the loading thread's event loop. */
+export interface MicroTimer {
+  /** Replaces what was armed before. */
+  arm(delayMicros: number): void;
+  disarm(): void;
+  close(): void;
+}
+
+export interface Io {
+  readonly kind: 'native' | 'plain';
+  createTun(options: TunOptions): TunDevice;
+  createUdp(options: UdpOptions): UdpSocket | Promise<UdpSocket>;
+  createAead(slots: number): Aead;
+  createTimer(callback: () => void): MicroTimer;
+  /**
+   * Copies the packets `order[0..n)` of `from` into `into` from its start, segmentation-offload packets cut into their segments, each with
+   * `headroom` bytes before and `tailroom` after it and nothing between; offset and length span headroom and packet. Fills offset, length,
+   * source and flags. TCP sequence numbers, flags, IPv4 identification, lengths and partial checksums are made right for each segment
+   * (checksums stay partial where TCP or UDP follows the IP header directly; elsewhere they are completed).
+   * Returns how many of `order` were consumed: fewer than n when `into` is full. A packet whose offload fields make no sense is skipped and counted.
+   */
+  segment(from: PacketBatch, order: Int32Array, n: number, into: PacketBatch, headroom: number, tailroom: number): number;
+  /** Packets that `segment` refused so far. */
+  readonly segmentErrors: number;
+  /** Microseconds of CLOCK_BOOTTIME. */
+  now(): number;
+  /** systemd's notify protocol; false where NOTIFY_SOCKET is unset. */
+  notify(state: string): boolean;
+  /** What the CPU offers: AES instructions decide which cipher a node offers. */
+  readonly cpu: { aes: boolean };
+}
