@@ -1,0 +1,43 @@
+/** What the agent runs on: the configuration file with every default filled in and every value parsed. */
+import type { Rule } from '../../intercept/rules.js';
+
+/** A UDP or TCP endpoint. `host` is an address without brackets; `text` is `host:port` or `[host]:port`. */
+export interface Endpoint {
+  host: string;
+  port: number;
+  text: string;
+}
+
+export interface PeerConfig {
+  /** Node name in the peer's certificate. */
+  name: string;
+  /** Where to try it; empty: wait until it calls. */
+  endpoints: Endpoint[];
+}
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface Config {
+  /** Absolute path of the file it came from. */
+  file: string;
+  node: string;
+  /** Absolute paths, credentials directory filled in. */
+  pki: { ca: string; cert: string; key: string };
+  listen: { host: string; port: number };
+  /** `mtu` in bytes of the inner packet. */
+  tun: { name: string; mtu: number };
+  peers: PeerConfig[];
+  intercept: { mode: 'split'; participants: false; rules: Rule[] };
+  control: { socket: string; metrics?: Endpoint };
+  log: { level: LogLevel };
+}
+
+export const DEFAULT_SOCKET = '/run/causeway/causeway.sock';
+export const DEFAULT_PORT = 7100;
+export const DEFAULT_TUN = 'cw0';
+export const DEFAULT_MTU = 1380;
+/** IPv6 refuses less on any link (RFC 8200 §5). */
+export const MIN_MTU = 1280;
+/** A 9000-byte underlay less 40 of IPv6, 8 of UDP and 72 of ours. */
+export const MAX_MTU = 8880;

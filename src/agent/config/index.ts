@@ -1,0 +1,8 @@
+/**
+ * The configuration file: `load.ts` reads it, `schema.ts` says what may be in it, `config.ts` what comes out, `preflight.ts`
+ * checks it against the host's files. Nothing here talks to the kernel or the network.
+ */
+export * from './config.js';
+export { ConfigError, formatProblem } from './errors.js';
+export type { ConfigProblem } from './errors.js';
+export { diffConfig, loadConfig, parseConfig, RELOADABLE } from './load.js';

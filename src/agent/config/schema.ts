@@ -1,0 +1,251 @@
+/**
+ * The shape of the file. Strict everywhere: a key that isn't here is refused. What the design names and this version doesn't have yet
+ * is in NOT_YET, so that it is refused for what it is and not as a slip of the pen.
+ */
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import type { Rule, RulePrefix } from '../../intercept/rules.js';
+import { SERVICE_BEST_EFFORT } from '../../intercept/rules.js';
+import { parseEndpoint, parsePrefix } from './address.js';
+import type { Endpoint } from './config.js';
+import {
+  DEFAULT_MTU,
+  DEFAULT_PORT,
+  DEFAULT_SOCKET,
+  DEFAULT_TUN,
+  LOG_LEVELS,
+  MAX_MTU,
+  MIN_MTU,
+} from './config.js';
+
+/** Key paths of the design that later versions bring. */
+export const NOT_YET: ReadonlySet<string> = new Set([
+  'pki.crl',
+  'mesh',
+  'intercept.rules[].match.user',
+  'intercept.rules[].match.group',
+]);
+
+const notYet = (what: string): string => `${what} isn't available in this version`;
+
+const name = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/, {
+    error: (issue) =>
+      `"${String(issue.input)}" is no node name; use lower-case letters, digits, "-" and ".", as in the certificate`,
+  })
+  .max(253, 'a node name has at most 253 characters');
+
+const port = z
+  .int('a port is a whole number')
+  .min(1, 'a port is 1 to 65535')
+  .max(65535, 'a port is 1 to 65535');
+
+function endpoint(names: boolean): z.ZodType<Endpoint> {
+  return z.string().transform((text, context) => {
+    const parsed = parseEndpoint(text, names);
+    if (parsed !== null) return parsed;
+    context.addIssue(
+      `"${text}" is no endpoint; write address:port, such as 192.0.2.2:7100 or [2001:db8::2]:7100`,
+    );
+    return z.NEVER;
+  });
+}
+
+const prefix = z.string().transform((text, context): RulePrefix => {
+  const parsed = parsePrefix(text);
+  if (typeof parsed === 'object') return parsed;
+  const reason = {
+    'not an address': `"${text}" is no address or prefix; write 10.77.0.5, 10.77.0.0/16 or fd77::/48`,
+    'bad length': `"${text}" has a bad prefix length; it is 0 to ${text.includes(':') ? 128 : 32}`,
+    'host bits set': `"${text}" has bits set behind its prefix length; shorten the address or lengthen the prefix`,
+  }[parsed];
+  context.addIssue(reason);
+  return z.NEVER;
+});
+
+/** ICMP names both versions' protocol, since a rule may match either family. */
+const PROTOCOLS: Readonly<Record<string, readonly number[]>> = {
+  tcp: [6],
+  udp: [17],
+  icmp: [1, 58],
+  sctp: [132],
+};
+
+const protocol = z.union([z.string(), z.number()]).transform((value, context): readonly number[] => {
+  if (typeof value === 'string' && Object.hasOwn(PROTOCOLS, value)) return PROTOCOLS[value];
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 255) return [value];
+  context.addIssue(
+    `"${value}" is no protocol; use ${Object.keys(PROTOCOLS).join(', ')} or a number 0 to 255`,
+  );
+  return z.NEVER;
+});
+
+const portRange = z
+  .union([z.number(), z.string()])
+  .transform((value, context): { first: number; last: number } => {
+    const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(String(value));
+    const first = Number(match?.[1]);
+    const last = Number(match?.[2] ?? match?.[1]);
+    if (match !== null && first <= last && last <= 65535) return { first, last };
+    context.addIssue(`"${value}" is no port; use 0 to 65535 or a range such as 8000-8099`);
+    return z.NEVER;
+  });
+
+/** One value or a list of them. */
+function oneOrMore<T>(item: z.ZodType<T>): z.ZodType<T[]> {
+  return z.preprocess(
+    (value) => (Array.isArray(value) ? value : [value]),
+    z.array(item),
+  ) as unknown as z.ZodType<T[]>;
+}
+
+const LATER_SERVICES = ['reliable', 'realtime', 'redundant', 'intrusion-tolerant'];
+
+const service = z.string().transform((text, context): number => {
+  if (text === 'best-effort') return SERVICE_BEST_EFFORT;
+  const later = LATER_SERVICES.includes(text);
+  context.addIssue(later ? notYet(`service ${text}`) : `"${text}" is no service; use best-effort`);
+  return z.NEVER;
+});
+
+const rule = z
+  .strictObject({
+    match: z
+      .strictObject({
+        to: oneOrMore(prefix).optional(),
+        from: oneOrMore(prefix).optional(),
+        proto: protocol.optional(),
+        port: oneOrMore(portRange).optional(),
+        dscp: z
+          .int('a DSCP is a whole number')
+          .min(0, 'a DSCP is 0 to 63')
+          .max(63, 'a DSCP is 0 to 63')
+          .optional(),
+      })
+      .prefault({}),
+    do: z.enum(['overlay', 'drop'], {
+      error: ({ input }) =>
+        input === 'direct'
+          ? "direct needs intercept.mode full, which isn't available in this version; packets to other networks never meet the agent in mode split"
+          : 'use overlay or drop',
+    }),
+    service: service.optional(),
+  })
+  .superRefine((value, context) => {
+    if (value.do === 'drop' && value.service !== undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['service'],
+        message: 'a dropped packet has no service; remove the key',
+      });
+    }
+    const ported = value.match.proto?.some((number) => [6, 17, 132].includes(number)) ?? false;
+    if (value.match.port !== undefined && !ported) {
+      context.addIssue({
+        code: 'custom',
+        path: ['match', 'port'],
+        message: 'a port needs proto tcp, udp or sctp beside it',
+      });
+    }
+  })
+  .transform(({ match, ...rest }): Rule => {
+    const { proto, port: ports, ...same } = match;
+    return {
+      match: { ...same, ...(proto && { protocols: proto }), ...(ports && { ports }) } as Rule['match'],
+      action:
+        rest.do === 'drop' ? { do: 'drop' } : { do: 'overlay', service: rest.service ?? SERVICE_BEST_EFFORT },
+    };
+  });
+
+const path = z.string().min(1, 'is empty; name a file');
+
+export const schema = z.strictObject({
+  node: name,
+  pki: z.strictObject({ ca: path, cert: path, key: path }),
+  listen: z
+    .strictObject({
+      host: z
+        .string()
+        .refine((text) => isIP(text) !== 0, {
+          error: (issue) => `"${String(issue.input)}" is no address; use "::" for every address of this host`,
+        })
+        .default('::'),
+      port: port.default(DEFAULT_PORT),
+    })
+    .prefault({}),
+  tun: z
+    .strictObject({
+      name: z
+        .string()
+        .regex(
+          /^(?!\.\.?$)[^\s/:%]{1,15}$/,
+          'an interface name has 1 to 15 characters, without spaces, "/", ":" and "%"',
+        )
+        .default(DEFAULT_TUN),
+      mtu: z
+        .int('a size in bytes is a whole number')
+        .min(MIN_MTU, `IPv6 needs at least ${MIN_MTU} bytes; ${DEFAULT_MTU} suits the Internet`)
+        .max(MAX_MTU, `at most ${MAX_MTU} bytes fit a 9000-byte network; ${DEFAULT_MTU} suits the Internet`)
+        .default(DEFAULT_MTU),
+    })
+    .prefault({}),
+  peers: z.array(z.strictObject({ name, endpoints: z.array(endpoint(false)).default([]) })).default([]),
+  intercept: z
+    .strictObject({
+      mode: z
+        .enum(['split'], {
+          error: ({ input }) => (input === 'full' ? notYet('intercept.mode full') : 'use split'),
+        })
+        .default('split'),
+      participants: z
+        .literal(false, {
+          error: ({ input }) => (input === true ? notYet('intercept.participants true') : 'use false'),
+        })
+        .default(false),
+      rules: z.array(rule).default([]),
+    })
+    .prefault({}),
+  control: z
+    .strictObject({
+      socket: path.max(107, 'a socket path has at most 107 characters').default(DEFAULT_SOCKET),
+      metrics: endpoint(true).optional(),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({
+      level: z.enum(LOG_LEVELS, { error: () => `use one of ${LOG_LEVELS.join(', ')}` }).default('info'),
+    })
+    .prefault({}),
+});
+
+export type ParsedFile = z.output<typeof schema>;
+
+/** Keys of every object of the file by its path: `''`, `pki`, `peers[]`, `intercept.rules[].match` … */
+export function objectKeys(root: z.ZodType = schema): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  collectKeys(root, '', found);
+  return found;
+}
+
+/** Every key path of the file, sorted, such as `peers[].name`; objects themselves included. */
+export function keyPaths(): string[] {
+  const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`);
+  return [...objectKeys()].flatMap(([path, keys]) => keys.map((key) => join(path, key))).sort();
+}
+
+function collectKeys(node: z.ZodType, path: string, found: Map<string, string[]>): void {
+  if (node instanceof z.ZodObject) {
+    const shape = node.shape as Record<string, z.ZodType>;
+    found.set(path, Object.keys(shape));
+    for (const [key, child] of Object.entries(shape)) {
+      collectKeys(child, path === '' ? key : `${path}.${key}`, found);
+    }
+  } else if (node instanceof z.ZodArray) {
+    collectKeys(node.element as z.ZodType, `${path}[]`, found);
+  } else if (node instanceof z.ZodPipe) {
+    collectKeys(node.in as z.ZodType, path, found);
+  } else if (node instanceof z.ZodOptional || node instanceof z.ZodDefault || node instanceof z.ZodPrefault) {
+    collectKeys(node.unwrap() as z.ZodType, path, found);
+  }
+}
