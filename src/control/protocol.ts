@@ -1,0 +1,42 @@
+/**
+ * How AgentApi travels: HTTP/1.1 on the UNIX socket, JSON both ways. An answer is 200 and the value, or a status of STATUS_OF and
+ * `{error: {code, message}}`. `POST /v1/ping` answers a line of JSON per event, the last an error where one comes midway.
+ */
+import { z } from 'zod';
+import type { ApiErrorCode, PingEvent } from './api.js';
+
+export const PATHS = {
+  status: { method: 'GET', path: '/v1/status' },
+  peers: { method: 'GET', path: '/v1/peers' },
+  links: { method: 'GET', path: '/v1/links' },
+  routes: { method: 'GET', path: '/v1/routes' },
+  doctor: { method: 'GET', path: '/v1/doctor' },
+  reload: { method: 'POST', path: '/v1/reload' },
+  stop: { method: 'POST', path: '/v1/stop' },
+  ping: { method: 'POST', path: '/v1/ping' },
+} as const;
+
+export type Call = keyof typeof PATHS;
+
+export const STATUS_OF: Readonly<Record<ApiErrorCode, number>> = {
+  'bad-request': 400,
+  'not-found': 404,
+  failed: 500,
+  unavailable: 503,
+};
+
+export interface ErrorBody {
+  error: { code: ApiErrorCode; message: string };
+}
+
+export type PingLine = PingEvent | ErrorBody;
+
+/** Bytes of a request's body. */
+export const MAX_BODY = 65536;
+
+export const pingRequest = z.strictObject({
+  target: z.string().min(1).max(253),
+  count: z.int().min(0).max(1_000_000),
+  intervalMs: z.int().min(10, 'the interval is at least 10 ms').max(3_600_000),
+  timeoutMs: z.int().min(10, 'the timeout is at least 10 ms').max(60_000),
+});
