@@ -1,0 +1,27 @@
+/** What plain ports and ports in memory share: ciphers and cutting. */
+import type { PacketBatch } from '../batch.js';
+import type { Aead } from '../ports.js';
+import { createPlainAead } from './aead.js';
+import { segmentBatch } from './segment.js';
+
+export abstract class PureIo {
+  readonly kind = 'plain';
+  segmentErrors = 0;
+
+  createAead(slots: number): Aead {
+    return createPlainAead(slots);
+  }
+
+  segment(
+    from: PacketBatch,
+    order: Int32Array,
+    n: number,
+    into: PacketBatch,
+    headroom: number,
+    tailroom: number,
+  ): number {
+    const outcome = segmentBatch(from, order, n, into, headroom, tailroom);
+    this.segmentErrors += outcome.refused;
+    return outcome.consumed;
+  }
+}
