@@ -1,0 +1,115 @@
+/**
+ * The ground that every contender runs on: namespaces joined by plain veth pairs in a chain, made for one run and removed after it.
+ * Names carry the pid, so that two runs never meet.
+ */
+import { execFile, spawn } from 'node:child_process';
+import { promisify } from 'node:util';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const exec = promisify(execFile);
+
+/** Runs a program to its end; rejects with its standard error. */
+export async function run(command, args, options = {}) {
+  try {
+    return (await exec(command, args, { maxBuffer: 1 << 26, ...options })).stdout;
+  } catch (error) {
+    throw new Error(`${command} ${args.join(' ')}: ${error.stderr || error.message}`, { cause: error });
+  }
+}
+
+export const ip = (...args) => run('ip', args);
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Polls `condition` until it holds; rejects with `what` after `timeoutMs`. */
+export async function until(condition, what, timeoutMs = 15_000) {
+  const end = Date.now() + timeoutMs;
+  for (;;) {
+    try {
+      if (await condition()) return;
+    } catch {
+      // not yet
+    }
+    if (Date.now() > end) throw new Error(`${what}: not within ${timeoutMs} ms`);
+    await sleep(50);
+  }
+}
+
+/** CPU seconds that a process has used so far, user and system, all its threads. */
+export async function cpuSeconds(pid) {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/** Resident memory of a process, MiB. */
+export async function residentMiB(pid) {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/VmRSS:\s+(\d+)/.exec(status)[1]) / 1024;
+}
+
+/** A chain of `count` hosts. Host i has 192.0.2.x addresses on its links; `host.underlay` maps a neighbour's index to {own, peer}. */
+export async function chain(count) {
+  const tag = `cwb${process.pid % 100000}`;
+  const directory = await mkdtemp(join(tmpdir(), 'causeway-bench-'));
+  const hosts = Array.from({ length: count }, (_, i) => ({
+    index: i,
+    name: 'abcdefgh'[i],
+    namespace: `${tag}-${'abcdefgh'[i]}`,
+    directory,
+    underlay: new Map(),
+    children: [],
+  }));
+  const ground = { hosts, directory, down: () => removeChain(hosts, directory) };
+  for (const host of hosts) {
+    await ip('netns', 'add', host.namespace);
+    await ip('-n', host.namespace, 'link', 'set', 'lo', 'up');
+  }
+  for (let i = 0; i + 1 < count; i++) await joinHosts(hosts[i], hosts[i + 1], i);
+  return ground;
+}
+
+async function joinHosts(a, b, number) {
+  const [left, right] = [`to-${b.name}`, `to-${a.name}`];
+  await ip('link', 'add', left, 'netns', a.namespace, 'type', 'veth', 'peer', 'name', right, 'netns', b.namespace);
+  const addresses = [`192.0.2.${number * 4 + 1}`, `192.0.2.${number * 4 + 2}`];
+  for (const [host, device, address] of [
+    [a, left, addresses[0]],
+    [b, right, addresses[1]],
+  ]) {
+    await ip('-n', host.namespace, 'addr', 'add', `${address}/30`, 'dev', device);
+    await ip('-n', host.namespace, 'link', 'set', device, 'up');
+  }
+  a.underlay.set(b.index, { own: addresses[0], peer: addresses[1] });
+  b.underlay.set(a.index, { own: addresses[1], peer: addresses[0] });
+}
+
+async function removeChain(hosts, directory) {
+  for (const host of hosts) {
+    for (const child of host.children) child.kill('SIGKILL');
+    await run('ip', ['netns', 'del', host.namespace]).catch(() => undefined);
+  }
+  await rm(directory, { recursive: true, force: true });
+}
+
+/** Runs a program on a host to its end. */
+export const on = (host, command, ...args) => run('ip', ['netns', 'exec', host.namespace, command, ...args]);
+
+/** Starts a program on a host that goes on until the ground is removed. `ip netns exec` replaces itself, so the pid is the program's. */
+export function start(host, command, args, options = {}) {
+  const child = spawn('ip', ['netns', 'exec', host.namespace, command, ...args], {
+    stdio: ['ignore', options.log ?? 'ignore', options.log ?? 'ignore'],
+    ...options,
+  });
+  host.children.push(child);
+  child.on('error', (error) => {
+    throw error;
+  });
+  return child;
+}
+
+/** Turns on forwarding in a host, for contenders whose relays are the kernel's. */
+export const forward = (host) =>
+  on(host, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');

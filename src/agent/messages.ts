@@ -1,0 +1,88 @@
+/**
+ * What the main thread and the forwarding worker say to each other. Everything else they share is nothing: each owns its state.
+ * Endpoints travel as `Endpoint` objects here; inside the worker they are ENDPOINT_WORDS words in a slot.
+ */
+import type { Cipher, TunFeatures, UdpFeatures } from '../io/ports.js';
+import type { Endpoint } from './endpoint.js';
+
+/** One direction of one traffic class of a session. */
+export interface LaneKey {
+  index: number;
+  key: Uint8Array;
+}
+
+export interface SessionGrant {
+  peer: number;
+  name: string;
+  endpoint: Endpoint;
+  initiator: boolean;
+  cipher: Cipher;
+  /** In lane order; receive[i].index is ours, send[i].index the peer's. */
+  receive: LaneKey[];
+  send: LaneKey[];
+}
+
+export interface WorkerOptions {
+  self: number;
+  epoch: number;
+  tun: { name: string };
+  listen: { host: string; port: number };
+  mark: number;
+  plain: boolean;
+}
+
+export type ToWorker =
+  | { type: 'datagram'; bytes: Uint8Array; endpoint: Endpoint }
+  | { type: 'session'; grant: SessionGrant }
+  | { type: 'message'; peer: number; bytes: Uint8Array }
+  | { type: 'tables'; buffers: ArrayBuffer[] }
+  | { type: 'rules'; rules: unknown[] }
+  | { type: 'forget'; peer: number; reason: number }
+  | { type: 'echo'; id: number; number: number; destination: number; ttl: number }
+  | { type: 'report'; id: number }
+  | { type: 'stop' };
+
+export interface LinkReport {
+  peer: number;
+  name: string;
+  state: 'up' | 'down' | 'probing';
+  endpoint: Endpoint;
+  rttMicros: number;
+  baseRttMicros: number;
+  cipher: Cipher;
+  sessionAgeMicros: number;
+  packetsSent: number;
+  bytesSent: number;
+  packetsReceived: number;
+  bytesReceived: number;
+}
+
+export interface WorkerReport {
+  links: LinkReport[];
+  counters: Record<string, number>;
+  drops: Record<string, number>;
+}
+
+export interface EchoReply {
+  id: number;
+  number: number;
+  from: number;
+  rttMicros: number;
+  forward: number[];
+  back: number[];
+  ttl: number;
+}
+
+export type FromWorker =
+  | { type: 'ready'; port: number; kind: string; engine: string; aes: boolean; tun: TunFeatures; udp: UdpFeatures }
+  | { type: 'fatal'; code: string; message: string; syscall: string }
+  | { type: 'datagram'; bytes: Uint8Array; endpoint: Endpoint }
+  | { type: 'up'; peer: number; rttMicros: number }
+  | { type: 'down'; peer: number; reason: string }
+  | { type: 'measured'; peer: number; rttMicros: number }
+  | { type: 'message'; peer: number; bytes: Uint8Array }
+  | { type: 'rekey'; peer: number; endpoint: Endpoint }
+  | { type: 'echo-reply'; reply: EchoReply }
+  | { type: 'echo-error'; id: number; number: number; from: number; code: number }
+  | { type: 'report'; id: number; report: WorkerReport }
+  | { type: 'stopped' };

@@ -1,0 +1,70 @@
+/** Why a packet went no further. Names are what `causeway status` and the metrics print; append, never rename. */
+export const DROP_REASONS = [
+  // outer datagrams, cheapest check first
+  'short',
+  'version',
+  'type',
+  'no-session',
+  'counter-range',
+  'replayed',
+  'forged',
+  'handshake-flood',
+  // frames inside an authentic record
+  'frame-malformed',
+  'frame-unknown',
+  'ttl-exceeded',
+  'no-route',
+  'not-relay',
+  'queue-full',
+  // inner packets
+  'inner-malformed',
+  'foreign-source',
+  'foreign-destination',
+  'multicast',
+  'rule',
+  'overlay-absent',
+  'no-path',
+  'ecn',
+] as const;
+
+export type DropReason = (typeof DROP_REASONS)[number];
+
+const indexOf = new Map(DROP_REASONS.map((reason, i) => [reason, i]));
+
+/** Counts drops by reason and packets by direction; Float64 so that nothing wraps. */
+export class Counters {
+  private readonly dropped = new Float64Array(DROP_REASONS.length);
+  tunReadPackets = 0;
+  tunReadBytes = 0;
+  tunWrittenPackets = 0;
+  tunWrittenBytes = 0;
+  sentRecords = 0;
+  sentBytes = 0;
+  receivedRecords = 0;
+  receivedBytes = 0;
+  relayedPackets = 0;
+  relayedBytes = 0;
+
+  drop(reason: DropReason, n = 1): void {
+    this.dropped[indexOf.get(reason)!]! += n;
+  }
+
+  drops(): Record<string, number> {
+    return Object.fromEntries(DROP_REASONS.map((reason, i) => [reason, this.dropped[i]!]));
+  }
+
+  totals(): Record<string, number> {
+    return {
+      tunReadPackets: this.tunReadPackets,
+      tunReadBytes: this.tunReadBytes,
+      tunWrittenPackets: this.tunWrittenPackets,
+      tunWrittenBytes: this.tunWrittenBytes,
+      sentRecords: this.sentRecords,
+      sentBytes: this.sentBytes,
+      receivedRecords: this.receivedRecords,
+      receivedBytes: this.receivedBytes,
+      relayedPackets: this.relayedPackets,
+      relayedBytes: this.relayedBytes,
+    };
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * The way in, from the TUN device to the wire:
+ * 1. read a batch from the device
+ * 2. decide for each packet: whose is it, may it go, which neighbour is next
+ * 3. cut segmentation-offload packets into datagrams' worth
+ * 4. write the routed and the record header of each
+ * 5. seal and send
+ *
+ * One decision serves all the segments of a read. Nothing here allocates per packet.
+ */
+import { PACKET_PARTIAL, type PacketBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
+import type { Io, TunDevice } from '../../io/ports.js';
+import { ICMP_UNREACHABLE_HOST } from '../../intercept/icmp.js';
+import { type PacketInfo, createPacketInfo, flowHash, parsePacket } from '../../intercept/packet.js';
+import type { Classify } from '../../intercept/rules.js';
+import { FLAG_PARTIAL, FRAME_DATA, ROUTED_HEADER_SIZE, writeRoutedHeader } from '../wire/routed.js';
+import type { Counters } from './counters.js';
+import type { IcmpWriter } from './icmp-writer.js';
+import type { RecentHeaders } from './recent-headers.js';
+import type { Destination, Routes } from './routes.js';
+import type { Sender } from './sender.js';
+
+const HEADROOM = RECORD_HEADER + ROUTED_HEADER_SIZE;
+
+export interface EntryParts {
+  io: Io;
+  tun: TunDevice;
+  routes: Routes;
+  sender: Sender;
+  icmp: IcmpWriter;
+  recent: RecentHeaders;
+  counters: Counters;
+  self: number;
+  epoch: number;
+  /** What the device fills. */
+  read: PacketBatch;
+  /** What the wire takes; larger than `read` by the headers of its segments. */
+  out: PacketBatch;
+}
+
+export class Entry {
+  classify: Classify;
+  private readonly info: PacketInfo = createPacketInfo();
+  private readonly take: Int32Array;
+  private readonly order: Int32Array;
+  private readonly destinations: (Destination | undefined)[];
+  private readonly flow: Uint32Array;
+  private readonly ttl: Uint8Array;
+  private readonly ecn: Uint8Array;
+  private readonly service: Uint8Array;
+
+  constructor(
+    private readonly parts: EntryParts,
+    classify: Classify,
+  ) {
+    const { capacity } = parts.read;
+    this.classify = classify;
+    this.take = new Int32Array(capacity);
+    this.order = Int32Array.from({ length: parts.out.capacity }, (_, i) => i);
+    this.destinations = new Array<Destination | undefined>(capacity).fill(undefined);
+    this.flow = new Uint32Array(capacity);
+    this.ttl = new Uint8Array(capacity);
+    this.ecn = new Uint8Array(capacity);
+    this.service = new Uint8Array(capacity);
+  }
+
+  /** Takes one batch all the way. `now` in µs. Returns how many packets the device gave. */
+  run(now: number): number {
+    const { read, tun, counters } = this.parts;
+    const count = tun.read(read);
+    let taken = 0;
+    for (let i = 0; i < count; i++) {
+      counters.tunReadBytes += read.length[i]!;
+      if (this.decide(i, now)) this.take[taken++] = i;
+    }
+    counters.tunReadPackets += count;
+    for (let done = 0; done < taken; ) {
+      const consumed = this.cut(done, taken);
+      this.sendOut(now);
+      done += consumed;
+    }
+    return count;
+  }
+
+  /** Whether packet `i` goes over the overlay; what was decided lies in the columns of this object. */
+  private decide(i: number, now: number): boolean {
+    const { read, routes, counters, icmp } = this.parts;
+    const { info } = this;
+    if (parsePacket(read.view, read.offset[i]!, read.length[i]!, info) !== 0) {
+      counters.drop('inner-malformed');
+      return false;
+    }
+    const owner = info.version === 4 ? routes.owner4(info.destination[3]!) : this.owner6(info.destination);
+    const destination = owner >= 0 ? routes.destination(owner) : undefined;
+    if (!destination) {
+      if (info.multicast) counters.drop('multicast');
+      else {
+        counters.drop('overlay-absent');
+        icmp.unreachable(now, read, i, info, ICMP_UNREACHABLE_HOST);
+      }
+      return false;
+    }
+    if (!this.ownsSource(info)) {
+      counters.drop('foreign-source');
+      return false;
+    }
+    const verdict = this.classify(info);
+    if (verdict.do === 'drop') {
+      counters.drop('rule');
+      return false;
+    }
+    if (!destination.next?.up) {
+      counters.drop('no-path');
+      icmp.unreachable(now, read, i, info, ICMP_UNREACHABLE_HOST);
+      return false;
+    }
+    this.destinations[i] = destination;
+    this.flow[i] = flowHash(info);
+    this.ttl[i] = info.ttl;
+    this.ecn[i] = info.trafficClass & 3;
+    this.service[i] = verdict.service;
+    return true;
+  }
+
+  private ownsSource(info: PacketInfo): boolean {
+    const { routes, self } = this.parts;
+    const owner = info.version === 4 ? routes.owner4(info.source[3]!) : this.owner6(info.source);
+    return owner >= 0 && routes.destination(owner).nodeId === self;
+  }
+
+  private owner6(words: Uint32Array): number {
+    return this.parts.routes.owner6(words[0]!, words[1]!, words[2]!, words[3]!);
+  }
+
+  /** Cuts `take[done..taken)` into `out`, as far as it holds them; returns how many packets of the read that were. */
+  private cut(done: number, taken: number): number {
+    const { io, read, out } = this.parts;
+    const rest = done === 0 ? this.take : this.take.subarray(done);
+    const consumed = io.segment(read, rest, taken - done, out, HEADROOM, RECORD_TAG);
+    // A packet too large for an empty batch would be tried for ever.
+    return Math.max(consumed, 1);
+  }
+
+  /** Writes the headers of what `cut` left in `out` and sends it. */
+  private sendOut(now: number): void {
+    const { read, out, sender, recent, self, epoch } = this.parts;
+    const { view, count } = out;
+    for (let j = 0; j < count; ) {
+      const i = out.source[j]!;
+      const destination = this.destinations[i]!;
+      const first = destination.sequence;
+      const from = j;
+      for (; j < count && out.source[j] === i; j++) {
+        const flags = out.flags[j]! & PACKET_PARTIAL ? FLAG_PARTIAL : 0;
+        const sequence = (destination.sequence = (destination.sequence + 1) >>> 0);
+        writeRoutedHeader(
+          view,
+          out.offset[j]! + RECORD_HEADER,
+          FRAME_DATA,
+          flags,
+          this.service[i]!,
+          this.ecn[i]!,
+          this.ttl[i]!,
+          self,
+          destination.nodeId,
+          epoch,
+          0,
+          sequence,
+          this.flow[i]!,
+        );
+      }
+      recent.remember(read, i, destination.nodeId, (first + 1) >>> 0, j - from);
+      sender.address(out, from, j, destination.next!, this.ecn[i]!);
+    }
+    sender.sealAndSend(now, out, this.order, count);
+  }
+}

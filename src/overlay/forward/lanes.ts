@@ -1,0 +1,37 @@
+import type { ReplayWindow } from '../../crypto/replay-window.js';
+import type { Neighbour } from './neighbour.js';
+
+/** One traffic class of one session, receiving. */
+export interface ReceiveLane {
+  readonly neighbour: Neighbour;
+  /** Names the session within its neighbour. */
+  readonly session: number;
+  /** AEAD key slot. */
+  readonly key: number;
+  readonly window: ReplayWindow;
+}
+
+/** Receiver index → lane. Consecutive records mostly name the same one. */
+export class LaneTable {
+  private readonly lanes = new Map<number, ReceiveLane>();
+  private lastIndex = -1;
+  private last: ReceiveLane | undefined;
+
+  find(index: number): ReceiveLane | undefined {
+    if (index !== this.lastIndex) {
+      this.lastIndex = index;
+      this.last = this.lanes.get(index);
+    }
+    return this.last;
+  }
+
+  add(index: number, lane: ReceiveLane): void {
+    this.lanes.set(index, lane);
+    this.lastIndex = -1;
+  }
+
+  remove(index: number): void {
+    this.lanes.delete(index);
+    this.lastIndex = -1;
+  }
+}

@@ -1,0 +1,72 @@
+import type { ForwardingTables } from '../route/tables.js';
+import type { Neighbour } from './neighbour.js';
+
+/** Where packets for one node go now, and the sequence that numbers ours to it. Survives a change of tables. */
+export interface Destination {
+  readonly nodeId: number;
+  /** The next hop; undefined while there is no path. */
+  next: Neighbour | undefined;
+  sequence: number;
+}
+
+/**
+ * The forwarding tables of the day with next hops resolved to neighbours, so that a packet costs one prefix lookup.
+ * Replaced as a whole by `install`; `resolve` again after a neighbour came or went.
+ */
+export class Routes {
+  private tables: ForwardingTables | undefined;
+  private byIndex: Destination[] = [];
+  private readonly byId = new Map<number, Destination>();
+
+  constructor(private readonly neighbours: ReadonlyMap<number, Neighbour>) {}
+
+  install(tables: ForwardingTables): void {
+    this.tables = tables;
+    this.byIndex = Array.from({ length: tables.nodeCount }, (_, i) => this.destinationOf(tables.nodeId(i)));
+    this.resolve();
+  }
+
+  /** Looks every next hop up anew. */
+  resolve(): void {
+    const { tables } = this;
+    if (!tables) return;
+    for (const destination of this.byId.values()) destination.next = undefined;
+    this.byIndex.forEach((destination, i) => {
+      destination.next = this.neighbours.get(tables.nextHop(i));
+    });
+  }
+
+  /** Index of the node that owns an IPv4 address; -1: nobody's, -2: within the overlay, but nobody's. */
+  owner4(address: number): number {
+    return this.tables ? this.tables.owner4(address) : -1;
+  }
+
+  owner6(w0: number, w1: number, w2: number, w3: number): number {
+    return this.tables ? this.tables.owner6(w0, w1, w2, w3) : -1;
+  }
+
+  destination(nodeIndex: number): Destination {
+    return this.byIndex[nodeIndex]!;
+  }
+
+  /** undefined for a node that the tables don't hold. */
+  byNode(nodeId: number): Destination | undefined {
+    const index = this.tables ? this.tables.indexOf(nodeId) : -1;
+    return index < 0 ? undefined : this.byIndex[index];
+  }
+
+  /** A node's first overlay address of a family, 4 or 16 bytes; undefined if it has none. */
+  address(nodeId: number, version: 4 | 6): Uint8Array | undefined {
+    const index = this.tables ? this.tables.indexOf(nodeId) : -1;
+    return index < 0 ? undefined : this.tables!.address(index, version);
+  }
+
+  private destinationOf(nodeId: number): Destination {
+    let destination = this.byId.get(nodeId);
+    if (!destination) {
+      destination = { nodeId, next: undefined, sequence: 0 };
+      this.byId.set(nodeId, destination);
+    }
+    return destination;
+  }
+}

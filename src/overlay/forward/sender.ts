@@ -1,0 +1,66 @@
+import type { PacketBatch } from '../../io/batch.js';
+import type { Aead, UdpSocket } from '../../io/ports.js';
+import type { Counters } from './counters.js';
+import type { Neighbour } from './neighbour.js';
+
+/** Traffic classes of a session, each a lane of its own (docs/wire-format.md). */
+export const LANE_CONTROL = 0;
+export const LANE_DATA = 1;
+export const LANES = 2;
+
+/**
+ * The last steps of every datagram: record header, seal, send. A packet whose neighbour has no session to seal with is left with key -1,
+ * so that sealing skips it.
+ */
+export class Sender {
+  constructor(
+    private readonly udp: UdpSocket,
+    private readonly aead: Aead,
+    private readonly counters: Counters,
+  ) {}
+
+  /**
+   * Gives packets `from … to-1` of a batch their record header, key and endpoint. Their offset and length span headroom and frame.
+   * `ecn` goes into the outer header (RFC 6040 §4.1, normal mode).
+   */
+  address(batch: PacketBatch, from: number, to: number, next: Neighbour, ecn: number): void {
+    for (let i = from; i < to; i++) this.addressOne(batch, i, next, LANE_DATA, ecn);
+  }
+
+  /** False where the neighbour has no session that may seal. */
+  addressOne(batch: PacketBatch, i: number, next: Neighbour, lane: number, ecn: number): boolean {
+    const key = next.sessions.writeHeader(batch.view, batch.offset[i]!, lane);
+    batch.key[i] = key;
+    batch.endpoint[i] = next.slot;
+    batch.trafficClass[i] = ecn;
+    if (key < 0) return false;
+    next.packetsSent++;
+    next.bytesSent += batch.length[i]!;
+    return true;
+  }
+
+  /** Seals and sends `order[0..n)`. Returns how many the socket dealt with; fewer than n: its buffer is full. */
+  sealAndSend(batch: PacketBatch, order: Int32Array, n: number): number {
+    const kept = this.dropUnsealable(batch, order, n);
+    this.aead.seal(batch, order, kept);
+    return this.send(batch, order, kept);
+  }
+
+  /** Sends what is sealed already. */
+  send(batch: PacketBatch, order: Int32Array, n: number): number {
+    if (n === 0) return 0;
+    const sent = this.udp.send(batch, order, n);
+    let bytes = 0;
+    for (let k = 0; k < sent; k++) bytes += batch.length[order[k]!]!;
+    this.counters.sentRecords += sent;
+    this.counters.sentBytes += bytes;
+    return sent;
+  }
+
+  private dropUnsealable(batch: PacketBatch, order: Int32Array, n: number): number {
+    let kept = 0;
+    for (let k = 0; k < n; k++) if (batch.key[order[k]!]! >= 0) order[kept++] = order[k]!;
+    if (kept < n) this.counters.drop('no-path', n - kept);
+    return kept;
+  }
+}
