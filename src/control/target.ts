@@ -1,6 +1,7 @@
 /** Finds whom a user means by a node name or an overlay address. */
-import { parseAddress, parsePrefix } from '../agent/config/address.js';
 import { nearest } from '../agent/config/nearest.js';
+import { parseAddress, parsePrefix, prefixContains } from '../crypto/identity/address.js';
+import type { OverlayAddress } from '../crypto/identity/address.js';
 import { ApiError } from './api.js';
 
 export interface NamedNode {
@@ -15,11 +16,11 @@ export function findNode<T extends NamedNode>(target: string, nodes: readonly T[
   const named = nodes.find(({ name }) => name === target.toLowerCase());
   if (named !== undefined) return named;
   const address = parseAddress(target);
-  if (address === null) throw new ApiError('not-found', unknownName(target, nodes));
+  if (address === undefined) throw new ApiError('not-found', unknownName(target, nodes));
   let best: T | undefined;
   let bestBits = -1;
   for (const node of nodes) {
-    const bits = Math.max(-1, ...node.prefixes.map((prefix) => matchLength(prefix, address.value)));
+    const bits = Math.max(-1, ...node.prefixes.map((prefix) => matchLength(prefix, address)));
     if (bits > bestBits) [best, bestBits] = [node, bits];
   }
   if (best !== undefined) return best;
@@ -30,12 +31,9 @@ export function findNode<T extends NamedNode>(target: string, nodes: readonly T[
 }
 
 /** Bits of the prefix if it holds the address, else -1. */
-function matchLength(text: string, value: bigint): number {
-  const prefix = parsePrefix(text);
-  if (typeof prefix !== 'object') return -1;
-  const shift = BigInt(128 - prefix.bits);
-  const start = prefix.words.reduce((sum, word) => (sum << 32n) | BigInt(word >>> 0), 0n);
-  return value >> shift === start >> shift ? prefix.bits : -1;
+function matchLength(text: string, address: OverlayAddress): number {
+  const parsed = parsePrefix(text);
+  return parsed.ok && prefixContains(parsed.prefix, address) ? parsed.prefix.length : -1;
 }
 
 function unknownName(target: string, nodes: readonly NamedNode[]): string {

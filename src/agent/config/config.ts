@@ -1,8 +1,8 @@
 /** What the agent runs on: the configuration file with every default filled in and every value parsed. */
 import type { Rule } from '../../intercept/rules.js';
 
-/** A UDP or TCP endpoint. `host` is an address without brackets; `text` is `host:port` or `[host]:port`. */
-export interface Endpoint {
+/** An endpoint and how the file writes it. `host` is an address without brackets. */
+export interface NamedEndpoint {
   host: string;
   port: number;
   text: string;
@@ -12,7 +12,7 @@ export interface PeerConfig {
   /** Node name in the peer's certificate. */
   name: string;
   /** Where to try it; empty: wait until it calls. */
-  endpoints: Endpoint[];
+  endpoints: NamedEndpoint[];
 }
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -29,7 +29,7 @@ export interface Config {
   tun: { name: string; mtu: number };
   peers: PeerConfig[];
   intercept: { mode: 'split'; participants: false; rules: Rule[] };
-  control: { socket: string; metrics?: Endpoint };
+  control: { socket: string; metrics?: NamedEndpoint };
   log: { level: LogLevel };
 }
 

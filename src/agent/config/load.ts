@@ -43,7 +43,8 @@ export function parseConfig(
   const source = new Source(document, lines, shownFile);
   if (document.errors.length > 0) throw new ConfigError(source.syntaxProblems());
   const parsed = schema.safeParse(withoutNulls(document.toJS()) ?? {});
-  if (!parsed.success) throw new ConfigError(parsed.error.issues.flatMap((issue) => source.problems(issue)));
+  if (!parsed.success)
+    throw new ConfigError(inOrder(parsed.error.issues.flatMap((issue) => source.problems(issue))));
   return finish(parsed.data, file, source, env);
 }
 
@@ -68,6 +69,10 @@ export function diffConfig(before: Config, after: Config): { applied: string[]; 
     applied: changed.filter((key) => RELOADABLE.includes(key)),
     restart: changed.filter((key) => !RELOADABLE.includes(key)),
   };
+}
+
+function inOrder(problems: ConfigProblem[]): ConfigProblem[] {
+  return problems.sort((a, b) => a.line! - b.line! || a.column! - b.column!);
 }
 
 function unreadable(error: unknown): string {

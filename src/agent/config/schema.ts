@@ -4,10 +4,11 @@
  */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { nodeNameProblem } from '../../crypto/identity/name.js';
 import type { Rule, RulePrefix } from '../../intercept/rules.js';
 import { SERVICE_BEST_EFFORT } from '../../intercept/rules.js';
-import { parseEndpoint, parsePrefix } from './address.js';
-import type { Endpoint } from './config.js';
+import { parseNamedEndpoint, parseRulePrefix } from './address.js';
+import type { NamedEndpoint } from './config.js';
 import {
   DEFAULT_MTU,
   DEFAULT_PORT,
@@ -28,22 +29,19 @@ export const NOT_YET: ReadonlySet<string> = new Set([
 
 const notYet = (what: string): string => `${what} isn't available in this version`;
 
-const name = z
-  .string()
-  .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/, {
-    error: (issue) =>
-      `"${String(issue.input)}" is no node name; use lower-case letters, digits, "-" and ".", as in the certificate`,
-  })
-  .max(253, 'a node name has at most 253 characters');
+const name = z.string().superRefine((text, context) => {
+  const problem = nodeNameProblem(text);
+  if (problem !== undefined) context.addIssue(problem);
+});
 
 const port = z
   .int('a port is a whole number')
   .min(1, 'a port is 1 to 65535')
   .max(65535, 'a port is 1 to 65535');
 
-function endpoint(names: boolean): z.ZodType<Endpoint> {
+function endpoint(local: boolean): z.ZodType<NamedEndpoint> {
   return z.string().transform((text, context) => {
-    const parsed = parseEndpoint(text, names);
+    const parsed = parseNamedEndpoint(text, local);
     if (parsed !== null) return parsed;
     context.addIssue(
       `"${text}" is no endpoint; write address:port, such as 192.0.2.2:7100 or [2001:db8::2]:7100`,
@@ -53,14 +51,9 @@ function endpoint(names: boolean): z.ZodType<Endpoint> {
 }
 
 const prefix = z.string().transform((text, context): RulePrefix => {
-  const parsed = parsePrefix(text);
-  if (typeof parsed === 'object') return parsed;
-  const reason = {
-    'not an address': `"${text}" is no address or prefix; write 10.77.0.5, 10.77.0.0/16 or fd77::/48`,
-    'bad length': `"${text}" has a bad prefix length; it is 0 to ${text.includes(':') ? 128 : 32}`,
-    'host bits set': `"${text}" has bits set behind its prefix length; shorten the address or lengthen the prefix`,
-  }[parsed];
-  context.addIssue(reason);
+  const parsed = parseRulePrefix(text);
+  if (!('refusal' in parsed)) return parsed;
+  context.addIssue(parsed.refusal);
   return z.NEVER;
 });
 
