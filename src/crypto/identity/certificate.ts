@@ -1,0 +1,247 @@
+/**
+ * What a certificate says. `parseCertificate` and `parseAuthority` read and check form and meaning; they know no trust:
+ * a parsed certificate proves nothing until `TrustStore.verify` has seen it.
+ *
+ *     node:  SAN dNSName (one) · SAN iPAddress (addresses) · SAN URI causeway:route:… causeway:group:… causeway:role:…
+ *     CA:    basicConstraints CA · nameConstraints, permitted iPAddress (the overlay's prefixes)
+ */
+import 'reflect-metadata';
+import { createHash } from 'node:crypto';
+import {
+  BasicConstraintsExtension,
+  ExtendedKeyUsageExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  X509Certificate,
+} from '@peculiar/x509';
+import type { Extension } from '@peculiar/x509';
+import type { OverlayAddress, OverlayPrefix } from './address.js';
+import { decodeSpki, ED25519_ALGORITHM, readSequence, readTlv, sameBytes, splitSigned } from './der.js';
+import type { Signed } from './der.js';
+import { nodeIdOf } from './name.js';
+import { readNodeNames } from './node-names.js';
+import { readOverlayConstraints } from './constraints.js';
+import { readPemOrDer } from './pem.js';
+import { reject } from './reject.js';
+import type { Reject } from './reject.js';
+
+/** A certificate must fit a handshake message of 4096 bytes with all that goes beside it. */
+export const MAX_CERTIFICATE_BYTES = 3072;
+
+/** What node and CA certificates have in common. */
+export interface CertificateFields {
+  readonly der: Uint8Array;
+  /** Raw Ed25519 key, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** Wall clock, ms since 1970. */
+  readonly notBefore: number;
+  /** Wall clock, ms since 1970; the last moment of validity. */
+  readonly notAfter: number;
+  /** Distinguished names as text, such as `CN=Causeway CA`. */
+  readonly subject: string;
+  readonly issuer: string;
+  /** Lower-case hex, without the sign byte of DER. */
+  readonly serial: string;
+  /** SHA-256 of the DER, lower-case hex. */
+  readonly fingerprint: string;
+  /** SHA-256 of the SubjectPublicKeyInfo, lower-case hex: the same for every certificate of this key. */
+  readonly keyFingerprint: string;
+}
+
+export interface NodeCertificate extends CertificateFields {
+  readonly name: string;
+  /** `nodeIdOf(name)`. */
+  readonly nodeId: number;
+  readonly addresses: readonly OverlayAddress[];
+  /** Prefixes behind the node, outside the overlay's own or inside. */
+  readonly routes: readonly OverlayPrefix[];
+  readonly groups: readonly string[];
+  readonly roles: readonly string[];
+}
+
+export interface CaCertificate extends CertificateFields {
+  /** The common name, or the whole subject where there is none. */
+  readonly name: string;
+  /** Permitted iPAddress name constraints: the overlay's prefixes. At least one. */
+  readonly overlayPrefixes: readonly OverlayPrefix[];
+  /** Excluded iPAddress name constraints. */
+  readonly excludedPrefixes: readonly OverlayPrefix[];
+  /** Subject key identifier, lower-case hex; empty where the certificate has none. */
+  readonly keyIdentifier: string;
+  /** BLAKE2s-256 of the raw public key, 32 bytes: the network's MAC key. */
+  readonly networkKey: Uint8Array;
+}
+
+export interface Parsed<T = NodeCertificate> {
+  readonly ok: true;
+  readonly certificate: T;
+}
+
+const OID = {
+  subjectKeyIdentifier: '2.5.29.14',
+  keyUsage: '2.5.29.15',
+  subjectAltName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  nameConstraints: '2.5.29.30',
+  extendedKeyUsage: '2.5.29.37',
+} as const;
+
+const NODE_CRITICAL: readonly string[] = [
+  OID.keyUsage,
+  OID.subjectAltName,
+  OID.basicConstraints,
+  OID.extendedKeyUsage,
+];
+const CA_CRITICAL: readonly string[] = [...NODE_CRITICAL, OID.nameConstraints];
+/** serverAuth, clientAuth and anyExtendedKeyUsage (RFC 5280 §4.2.1.12). */
+const NODE_PURPOSES: readonly string[] = ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2', '2.5.29.37.0'];
+
+/** Reads a node's certificate from DER or from PEM text with exactly one certificate. Never throws. */
+export function parseCertificate(pemOrDer: Uint8Array | string): Parsed | Reject {
+  const opened = openOne(pemOrDer);
+  return opened.ok ? parseOpened(opened, asNode) : opened;
+}
+
+/** Reads a CA's certificate from DER or from PEM text with exactly one certificate. Never throws. */
+export function parseAuthority(pemOrDer: Uint8Array | string): Parsed<CaCertificate> | Reject {
+  const opened = openOne(pemOrDer);
+  return opened.ok ? parseOpened(opened, asAuthority) : opened;
+}
+
+interface Opened {
+  readonly ok: true;
+  readonly der: Uint8Array;
+  readonly signed: Signed;
+}
+
+function openOne(input: Uint8Array | string): Opened | Reject {
+  const found = readPemOrDer(input, 'CERTIFICATE');
+  if (found.length === 0) return reject('malformed', 'no certificate in PEM or DER form');
+  if (found.length > 1)
+    return reject('malformed', `${found.length} certificates where one is expected; chains are not used`);
+  return openDer(found[0]);
+}
+
+/** Checks size and outer frame; nothing deeper is read. */
+export function openDer(der: Uint8Array): Opened | Reject {
+  if (der.length > MAX_CERTIFICATE_BYTES) {
+    return reject(
+      'malformed',
+      `a certificate of ${der.length} bytes; at most ${MAX_CERTIFICATE_BYTES} are carried`,
+    );
+  }
+  const signed = splitSigned(der);
+  if (signed === 'malformed') return reject('malformed', 'not the DER of one certificate');
+  if (signed === 'not-ed25519')
+    return reject('not-ed25519', 'not signed with Ed25519, the only algorithm taken');
+  return { ok: true, der, signed };
+}
+
+function parseOpened<T extends CertificateFields>(
+  opened: Opened,
+  interpret: (fields: CertificateFields, x509: X509Certificate) => T | Reject,
+): Parsed<T> | Reject {
+  try {
+    const x509 = new X509Certificate(opened.der);
+    const fields = readFields(opened, x509);
+    if ('reason' in fields) return fields;
+    const certificate = interpret(fields, x509);
+    return 'reason' in certificate ? certificate : { ok: true, certificate };
+  } catch {
+    // The library throws on structures it cannot read, some of them only when a field is first asked for.
+    return reject('malformed', 'not the DER of one certificate');
+  }
+}
+
+function readFields({ der, signed }: Opened, x509: X509Certificate): CertificateFields | Reject {
+  const publicKey = decodeSpki(new Uint8Array(x509.publicKey.rawData));
+  if (publicKey === undefined)
+    return reject('not-ed25519', 'its key is not an Ed25519 key, the only kind taken');
+  const notBefore = x509.notBefore.getTime();
+  const notAfter = x509.notAfter.getTime();
+  if (!(notBefore <= notAfter)) return reject('malformed', 'its validity ends before it begins');
+  if (!innerAlgorithmAgrees(signed)) return reject('malformed', 'its two signature algorithms differ');
+  return {
+    der: Uint8Array.from(der),
+    publicKey,
+    notBefore,
+    notAfter,
+    subject: x509.subject,
+    issuer: x509.issuer,
+    serial: x509.serialNumber.toLowerCase(),
+    fingerprint: createHash('sha256').update(der).digest('hex'),
+    keyFingerprint: createHash('sha256').update(new Uint8Array(x509.publicKey.rawData)).digest('hex'),
+  };
+}
+
+/** RFC 5280 §4.1.2.3; the outer one is Ed25519 already. TBSCertificate is version [0], serial, signature, … */
+function innerAlgorithmAgrees(signed: Signed): boolean {
+  const inner = readSequence(signed.body)?.[2];
+  return inner !== undefined && sameBytes(inner.raw, ED25519_ALGORITHM);
+}
+
+function asNode(fields: CertificateFields, x509: X509Certificate): NodeCertificate | Reject {
+  const extensions = readExtensions(x509);
+  if (!(extensions instanceof Map)) return extensions;
+  const basic = extensions.get(OID.basicConstraints);
+  if (basic instanceof BasicConstraintsExtension && basic.ca) {
+    return reject('not-a-node', `"${fields.subject}" is a CA's certificate, not a node's`);
+  }
+  const unknown = unknownCritical(extensions, NODE_CRITICAL);
+  if (unknown !== undefined) return unknown;
+  if (!mayAuthenticate(extensions))
+    return reject('not-a-node', `"${fields.subject}" may not be used to sign or to authenticate`);
+  const names = extensions.get(OID.subjectAltName);
+  if (names === undefined)
+    return reject('not-a-node', `"${fields.subject}" has no subject alternative names`);
+  const read = readNodeNames(new Uint8Array(names.value));
+  return 'reason' in read ? read : { ...fields, ...read, nodeId: nodeIdOf(read.name) };
+}
+
+function mayAuthenticate(extensions: ReadonlyMap<string, Extension>): boolean {
+  const usage = extensions.get(OID.keyUsage);
+  if (usage instanceof KeyUsagesExtension && !(usage.usages & KeyUsageFlags.digitalSignature)) return false;
+  const purposes = extensions.get(OID.extendedKeyUsage);
+  if (!(purposes instanceof ExtendedKeyUsageExtension)) return true;
+  return purposes.usages.some((usage) => NODE_PURPOSES.includes(String(usage)));
+}
+
+function asAuthority(fields: CertificateFields, x509: X509Certificate): CaCertificate | Reject {
+  const extensions = readExtensions(x509);
+  if (!(extensions instanceof Map)) return extensions;
+  const basic = extensions.get(OID.basicConstraints);
+  if (!(basic instanceof BasicConstraintsExtension && basic.ca)) {
+    return reject('not-a-ca', `"${fields.subject}" is no CA's certificate`);
+  }
+  const unknown = unknownCritical(extensions, CA_CRITICAL);
+  if (unknown !== undefined) return unknown;
+  const usage = extensions.get(OID.keyUsage);
+  if (usage instanceof KeyUsagesExtension && !(usage.usages & KeyUsageFlags.keyCertSign)) {
+    return reject('not-a-ca', `"${fields.subject}" may not sign certificates (keyUsage lacks keyCertSign)`);
+  }
+  const constraints = readOverlayConstraints(extensions.get(OID.nameConstraints)?.value, fields.subject);
+  if ('reason' in constraints) return constraints;
+  const identifier = extensions.get(OID.subjectKeyIdentifier);
+  return {
+    ...fields,
+    ...constraints,
+    name: x509.subjectName.getField('CN')[0] ?? fields.subject,
+    keyIdentifier: Buffer.from(readTlv(new Uint8Array(identifier?.value ?? []))?.value ?? []).toString('hex'),
+    networkKey: Uint8Array.from(createHash('blake2s256').update(fields.publicKey).digest()),
+  };
+}
+
+/** By object identifier; each may appear once (RFC 5280 §4.2). */
+function readExtensions(x509: X509Certificate): Map<string, Extension> | Reject {
+  const found = new Map(x509.extensions.map((extension) => [extension.type, extension]));
+  if (found.size === x509.extensions.length) return found;
+  return reject('malformed', `"${x509.subject}" repeats an extension`);
+}
+
+function unknownCritical(
+  extensions: ReadonlyMap<string, Extension>,
+  known: readonly string[],
+): Reject | undefined {
+  const unknown = [...extensions.values()].find(({ critical, type }) => critical && !known.includes(type));
+  return unknown && reject('unknown-critical', `critical extension ${unknown.type} is not known here`);
+}
