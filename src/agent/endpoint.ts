@@ -15,7 +15,9 @@ export interface Endpoint {
 
 /** One string per remote address and port. */
 export function endpointKey(endpoint: Endpoint): string {
-  return endpoint.host.includes(':') ? `[${endpoint.host}]:${endpoint.port}` : `${endpoint.host}:${endpoint.port}`;
+  return endpoint.host.includes(':')
+    ? `[${endpoint.host}]:${endpoint.port}`
+    : `${endpoint.host}:${endpoint.port}`;
 }
 
 /** "192.0.2.2:7100" or "[2001:db8::2]:7100"; undefined if it is neither. */

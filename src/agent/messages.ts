@@ -74,7 +74,15 @@ export interface EchoReply {
 }
 
 export type FromWorker =
-  | { type: 'ready'; port: number; kind: string; engine: string; aes: boolean; tun: TunFeatures; udp: UdpFeatures }
+  | {
+      type: 'ready';
+      port: number;
+      kind: string;
+      engine: string;
+      aes: boolean;
+      tun: TunFeatures;
+      udp: UdpFeatures;
+    }
   | { type: 'fatal'; code: string; message: string; syscall: string }
   | { type: 'datagram'; bytes: Uint8Array; endpoint: Endpoint }
   | { type: 'up'; peer: number; rttMicros: number }

@@ -10,8 +10,30 @@
  */
 import { RECORD_HEADER, RECORD_TAG, type PacketBatch } from '../../io/batch.js';
 import type { Aead, UdpSocket } from '../../io/ports.js';
-import { isRouted, checkRouted, FRAME_DATA, readDestination, readEcn, readRoutedType, readTtl, ROUTED_OK, ROUTED_REJECTS, ROUTED_TTL, writeEcn, writeTtl } from '../wire/routed.js';
-import { DATAGRAM_COOKIE, DATAGRAM_RECORD, readCounter, readDatagramType, readReceiverIndex, readVersion, RECORD_MIN_SIZE, VERSION } from '../wire/record.js';
+import {
+  isRouted,
+  checkRouted,
+  FRAME_DATA,
+  readDestination,
+  readEcn,
+  readRoutedType,
+  readTtl,
+  ROUTED_OK,
+  ROUTED_REJECTS,
+  ROUTED_TTL,
+  writeEcn,
+  writeTtl,
+} from '../wire/routed.js';
+import {
+  DATAGRAM_COOKIE,
+  DATAGRAM_RECORD,
+  readCounter,
+  readDatagramType,
+  readReceiverIndex,
+  readVersion,
+  RECORD_MIN_SIZE,
+  VERSION,
+} from '../wire/record.js';
 import type { Counters } from './counters.js';
 import type { Exit } from './exit.js';
 import type { LaneTable, ReceiveLane } from './lanes.js';

@@ -10,8 +10,8 @@
  */
 import { PACKET_PARTIAL, type PacketBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
 import type { Io, TunDevice } from '../../io/ports.js';
-import { ICMP_UNREACHABLE_HOST } from '../../intercept/icmp.js';
-import { type PacketInfo, createPacketInfo, flowHash, parsePacket } from '../../intercept/packet.js';
+import { hasManyDestinations } from '../../intercept/address.js';
+import { flowHash, PacketInfo, PARSE_OK, parsePacket } from '../../intercept/packet.js';
 import type { Classify } from '../../intercept/rules.js';
 import { FLAG_PARTIAL, FRAME_DATA, ROUTED_HEADER_SIZE, writeRoutedHeader } from '../wire/routed.js';
 import type { Counters } from './counters.js';
@@ -40,7 +40,7 @@ export interface EntryParts {
 
 export class Entry {
   classify: Classify;
-  private readonly info: PacketInfo = createPacketInfo();
+  private readonly info: PacketInfo = new PacketInfo();
   private readonly take: Int32Array;
   private readonly order: Int32Array;
   private readonly destinations: (Destination | undefined)[];
@@ -74,7 +74,7 @@ export class Entry {
       if (this.decide(i, now)) this.take[taken++] = i;
     }
     counters.tunReadPackets += count;
-    for (let done = 0; done < taken; ) {
+    for (let done = 0; done < taken;) {
       const consumed = this.cut(done, taken);
       this.sendOut(now);
       done += consumed;
@@ -86,17 +86,20 @@ export class Entry {
   private decide(i: number, now: number): boolean {
     const { read, routes, counters, icmp } = this.parts;
     const { info } = this;
-    if (parsePacket(read.view, read.offset[i]!, read.length[i]!, info) !== 0) {
+    if (parsePacket(read.view, read.offset[i]!, read.length[i]!, info) !== PARSE_OK) {
       counters.drop('inner-malformed');
       return false;
     }
-    const owner = info.version === 4 ? routes.owner4(info.destination[3]!) : this.owner6(info.destination);
+    const owner =
+      info.version === 4
+        ? routes.owner4(info.dst3)
+        : routes.owner6(info.dst0, info.dst1, info.dst2, info.dst3);
     const destination = owner >= 0 ? routes.destination(owner) : undefined;
     if (!destination) {
-      if (info.multicast) counters.drop('multicast');
+      if (hasManyDestinations(info)) counters.drop('multicast');
       else {
         counters.drop('overlay-absent');
-        icmp.unreachable(now, read, i, info, ICMP_UNREACHABLE_HOST);
+        icmp.answer(now, read, i, info, 'host-unreachable');
       }
       return false;
     }
@@ -111,25 +114,24 @@ export class Entry {
     }
     if (!destination.next?.up) {
       counters.drop('no-path');
-      icmp.unreachable(now, read, i, info, ICMP_UNREACHABLE_HOST);
+      icmp.answer(now, read, i, info, 'host-unreachable');
       return false;
     }
     this.destinations[i] = destination;
     this.flow[i] = flowHash(info);
     this.ttl[i] = info.ttl;
-    this.ecn[i] = info.trafficClass & 3;
+    this.ecn[i] = info.ecn;
     this.service[i] = verdict.service;
     return true;
   }
 
   private ownsSource(info: PacketInfo): boolean {
     const { routes, self } = this.parts;
-    const owner = info.version === 4 ? routes.owner4(info.source[3]!) : this.owner6(info.source);
+    const owner =
+      info.version === 4
+        ? routes.owner4(info.src3)
+        : routes.owner6(info.src0, info.src1, info.src2, info.src3);
     return owner >= 0 && routes.destination(owner).nodeId === self;
-  }
-
-  private owner6(words: Uint32Array): number {
-    return this.parts.routes.owner6(words[0]!, words[1]!, words[2]!, words[3]!);
   }
 
   /** Cuts `take[done..taken)` into `out`, as far as it holds them; returns how many packets of the read that were. */
@@ -145,7 +147,7 @@ export class Entry {
   private sendOut(now: number): void {
     const { read, out, sender, recent, self, epoch } = this.parts;
     const { view, count } = out;
-    for (let j = 0; j < count; ) {
+    for (let j = 0; j < count;) {
       const i = out.source[j]!;
       const destination = this.destinations[i]!;
       const first = destination.sequence;
@@ -169,6 +171,7 @@ export class Entry {
           this.flow[i]!,
         );
       }
+      destination.next!.link.noteData(now);
       recent.remember(read, i, destination.nodeId, (first + 1) >>> 0, j - from);
       sender.address(out, from, j, destination.next!, this.ecn[i]!);
     }

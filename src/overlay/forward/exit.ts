@@ -1,6 +1,6 @@
 import { PACKET_PARTIAL, type PacketBatch } from '../../io/batch.js';
 import type { TunDevice } from '../../io/ports.js';
-import { type PacketInfo, applyEcn, createPacketInfo, parsePacket, setTtl } from '../../intercept/packet.js';
+import { applyEcn, PacketInfo, PARSE_OK, parsePacket, setTtl } from '../../intercept/packet.js';
 import { FLAG_PARTIAL, readEcn, readFlags, readSource, readTtl, ROUTED_HEADER_SIZE } from '../wire/routed.js';
 import type { Counters } from './counters.js';
 import type { Routes } from './routes.js';
@@ -11,7 +11,7 @@ import type { Routes } from './routes.js';
  */
 export class Exit {
   private readonly order: Int32Array;
-  private readonly info: PacketInfo = createPacketInfo();
+  private readonly info: PacketInfo = new PacketInfo();
   private count = 0;
   /** The inner source and frame source that were found to belong together last. */
   private readonly lastSource = new Uint32Array(4);
@@ -39,7 +39,7 @@ export class Exit {
     const { view } = batch;
     const { info, counters } = this;
     const at = frame + ROUTED_HEADER_SIZE;
-    if (parsePacket(view, at, length - ROUTED_HEADER_SIZE, info) !== 0) {
+    if (parsePacket(view, at, length - ROUTED_HEADER_SIZE, info) !== PARSE_OK) {
       counters.drop('inner-malformed');
       return;
     }
@@ -51,8 +51,7 @@ export class Exit {
       counters.drop('foreign-destination');
       return;
     }
-    const ecn = applyEcn(info.trafficClass & 3, readEcn(view, frame), view, at);
-    if (!ecn) {
+    if (!applyEcn(view, at, readEcn(view, frame))) {
       counters.drop('ecn');
       return;
     }
@@ -74,34 +73,37 @@ export class Exit {
   }
 
   private sourceBelongs(node: number): boolean {
-    const { source, version } = this.info;
+    const { version, src0, src1, src2, src3 } = this.info;
     const { lastSource } = this;
     if (
       node === this.lastNode &&
       version === this.lastVersion &&
-      source[3] === lastSource[3] &&
-      source[2] === lastSource[2] &&
-      source[1] === lastSource[1] &&
-      source[0] === lastSource[0]
+      src3 === lastSource[3] &&
+      src2 === lastSource[2] &&
+      src1 === lastSource[1] &&
+      src0 === lastSource[0]
     ) {
       return true;
     }
-    const owner = this.owner(source);
-    if (owner < 0 || this.routes.destination(owner).nodeId !== node) return false;
-    lastSource.set(source);
+    if (this.ownerOf(src0, src1, src2, src3) !== node) return false;
+    lastSource[0] = src0;
+    lastSource[1] = src1;
+    lastSource[2] = src2;
+    lastSource[3] = src3;
     this.lastNode = node;
     this.lastVersion = version;
     return true;
   }
 
   private destinationIsOurs(): boolean {
-    const owner = this.owner(this.info.destination);
-    return owner >= 0 && this.routes.destination(owner).nodeId === this.self;
+    const { dst0, dst1, dst2, dst3 } = this.info;
+    return this.ownerOf(dst0, dst1, dst2, dst3) === this.self;
   }
 
-  private owner(words: Uint32Array): number {
-    return this.info.version === 4
-      ? this.routes.owner4(words[3]!)
-      : this.routes.owner6(words[0]!, words[1]!, words[2]!, words[3]!);
+  /** Node id of the owner; -1 for nobody. */
+  private ownerOf(w0: number, w1: number, w2: number, w3: number): number {
+    const { routes } = this;
+    const index = this.info.version === 4 ? routes.owner4(w3) : routes.owner6(w0, w1, w2, w3);
+    return index < 0 ? -1 : routes.destination(index).nodeId;
   }
 }

@@ -9,6 +9,8 @@ export interface Neighbour {
   readonly slot: number;
   readonly sessions: SessionSet<LaneState>;
   readonly link: Link;
+  /** The session that authentic records came by last. */
+  confirmedSession: number;
   /** Proven both ways, so data may take it. */
   up: boolean;
   packetsSent: number;

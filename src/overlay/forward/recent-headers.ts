@@ -39,7 +39,7 @@ export class RecentHeaders {
     for (let back = 1; back <= SLOTS; back++) {
       const slot = (this.next - back + SLOTS) % SLOTS;
       if (this.destination[slot] !== destination || this.segments[slot] === 0) continue;
-      if (((sequence - this.first[slot]!) >>> 0) < this.segments[slot]!) {
+      if ((sequence - this.first[slot]!) >>> 0 < this.segments[slot]!) {
         return this.heads.subarray(slot * KEPT, slot * KEPT + this.lengths[slot]!);
       }
     }

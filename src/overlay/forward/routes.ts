@@ -22,7 +22,7 @@ export class Routes {
 
   install(tables: ForwardingTables): void {
     this.tables = tables;
-    this.byIndex = Array.from({ length: tables.nodeCount }, (_, i) => this.destinationOf(tables.nodeId(i)));
+    this.byIndex = Array.from({ length: tables.size }, (_, i) => this.destinationOf(tables.nodeId(i)));
     this.resolve();
   }
 
@@ -55,10 +55,14 @@ export class Routes {
     return index < 0 ? undefined : this.byIndex[index];
   }
 
-  /** A node's first overlay address of a family, 4 or 16 bytes; undefined if it has none. */
-  address(nodeId: number, version: 4 | 6): Uint8Array | undefined {
-    const index = this.tables ? this.tables.indexOf(nodeId) : -1;
-    return index < 0 ? undefined : this.tables!.address(index, version);
+  /** A node's first overlay address of a family, four u32 words; undefined if it has none. */
+  address(nodeId: number, version: number): ArrayLike<number> | undefined {
+    const { tables } = this;
+    const index = tables ? tables.indexOf(nodeId) : -1;
+    if (!tables || index < 0) return undefined;
+    if (version === 4) return tables.hasAddress4(index) ? [0, 0, 0xffff, tables.address4(index)] : undefined;
+    if (!tables.hasAddress6(index)) return undefined;
+    return ([0, 1, 2, 3] as const).map((word) => tables.address6(index, word));
   }
 
   private destinationOf(nodeId: number): Destination {

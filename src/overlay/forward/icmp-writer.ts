@@ -1,0 +1,85 @@
+import { createBatch, type PacketBatch } from '../../io/batch.js';
+import type { TunDevice } from '../../io/ports.js';
+import { buildIcmpError, ICMP_ERROR_MAX, type IcmpErrorKind, mayAnswer } from '../../intercept/icmp.js';
+import { PacketInfo, PARSE_OK, parsePacket } from '../../intercept/packet.js';
+import type { TokenBucket } from '../../intercept/rate-limit.js';
+import { ERROR_NO_ROUTE, ERROR_PROHIBITED, ERROR_TOO_BIG, ERROR_TTL_EXCEEDED } from '../wire/error.js';
+
+const KIND_OF_ERROR: Readonly<Record<number, IcmpErrorKind>> = {
+  [ERROR_NO_ROUTE]: 'host-unreachable',
+  [ERROR_TTL_EXCEEDED]: 'ttl-exceeded',
+  [ERROR_TOO_BIG]: 'too-big',
+  [ERROR_PROHIBITED]: 'prohibited',
+};
+
+/** Four u32 words of an address in a family; undefined where the node has none. */
+export type AddressOf = (version: number) => ArrayLike<number> | undefined;
+
+/** Tells the host's own senders, by ICMP through the TUN device, what became of a packet. Bounded by a rate. */
+export class IcmpWriter {
+  private readonly batch = createBatch(ICMP_ERROR_MAX, 1);
+  private readonly order = Int32Array.of(0);
+  private readonly info = new PacketInfo();
+
+  constructor(
+    private readonly tun: TunDevice,
+    private readonly rate: TokenBucket,
+    /** This node's own addresses. */
+    private readonly ownAddress: AddressOf,
+  ) {}
+
+  /** Answers packet `i` of a batch, parsed as `info`, in this node's own name. */
+  answer(now: number, batch: PacketBatch, i: number, info: PacketInfo, kind: IcmpErrorKind): void {
+    this.write(now, kind, 0, batch.view, batch.offset[i], info, this.ownAddress);
+  }
+
+  /**
+   * Answers a packet sent earlier, of which `head` is left, for the node that refused it with an overlay error. `head` is scratch: it is
+   * written to and restored. Where the refuser has no address of the family, ours stands for it.
+   */
+  refused(now: number, head: Uint8Array, code: number, mtu: number, reporter: AddressOf): void {
+    const kind = KIND_OF_ERROR[code];
+    const view = new DataView(head.buffer, head.byteOffset, head.length);
+    if (kind === undefined || !this.parseHead(view)) return;
+    this.write(
+      now,
+      kind,
+      mtu,
+      view,
+      0,
+      this.info,
+      (version) => reporter(version) ?? this.ownAddress(version),
+    );
+  }
+
+  /** Parses what is left of a packet as if it were all of it, and leaves the bytes as they were. */
+  private parseHead(view: DataView): boolean {
+    if (view.byteLength < 20) return false;
+    const six = view.getUint8(0) >>> 4 === 6;
+    const at = six ? 4 : 2;
+    const length = view.getUint16(at);
+    view.setUint16(at, view.byteLength - (six ? 40 : 0));
+    const parsed = parsePacket(view, 0, view.byteLength, this.info);
+    view.setUint16(at, length);
+    return parsed === PARSE_OK;
+  }
+
+  private write(
+    now: number,
+    kind: IcmpErrorKind,
+    mtu: number,
+    view: DataView,
+    at: number,
+    info: PacketInfo,
+    from: AddressOf,
+  ): void {
+    const source = from(info.version);
+    if (!source || !mayAnswer(view, info, kind) || !this.rate.take(now)) return;
+    const { batch } = this;
+    batch.count = 1;
+    batch.offset[0] = 0;
+    batch.flags[0] = 0;
+    batch.length[0] = buildIcmpError(batch.view, 0, kind, mtu, source, view, at, info);
+    this.tun.write(batch, this.order, 1);
+  }
+}
