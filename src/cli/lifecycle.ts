@@ -1,0 +1,137 @@
+/** `causeway up | down | check | reload`: an agent's beginning, end and configuration. */
+import type { Command } from 'commander';
+import { formatProblem, loadConfig, preflight } from '../agent/config/index.js';
+import type { Config } from '../agent/config/index.js';
+
+import { ControlClient, ControlError } from '../control/index.js';
+import { clientOf, json, socketOf, withJson, withSocket } from './context.js';
+import type { CommonOptions, Output } from './context.js';
+import { CliError, EXIT } from './errors.js';
+
+/** Ms that an agent may take to end after it was told to. */
+const STOP_PATIENCE = 15_000;
+const STOP_POLL = 50;
+
+interface ConfigOptions extends CommonOptions {
+  config: string;
+}
+
+export function registerLifecycle(program: Command, output: Output, exit: (code: number) => void): void {
+  program
+    .command('up')
+    .description('run the agent in the foreground until it is told to stop')
+    .requiredOption('-c, --config <file>', 'configuration file')
+    .option('--plain', 'do without the native addon (slow; for hosts that cannot build it)', false)
+    .action(async ({ config, plain }: { config: string; plain: boolean }) => {
+      // Loaded here, so that the short commands start without the agent's whole weight.
+      const { runAgent } = await import('../agent/main.js');
+      exit(await runAgent({ configFile: config, plain }));
+    });
+  withSocket(
+    withJson(
+      program
+        .command('down')
+        .description('stop the agent, and remove what one that crashed left on the host')
+        .option('-c, --config <file>', 'configuration file')
+        .option('--tun <name>', 'interface to clean up, where the configuration is gone or broken'),
+    ),
+  ).action((options: DownOptions) => runDown(options, output));
+  withJson(
+    program
+      .command('check')
+      .description('check a configuration and the certificates it names, without starting anything')
+      .requiredOption('-c, --config <file>', 'configuration file'),
+  ).action((options: ConfigOptions) => runCheck(options, output, exit));
+  withSocket(
+    withJson(program.command('reload').description('have the agent read its configuration again')),
+  ).action((options: CommonOptions) => runReload(options, output));
+}
+
+interface DownOptions extends CommonOptions {
+  config?: string;
+  tun?: string;
+}
+
+async function runDown(options: DownOptions, { out, err }: Output): Promise<void> {
+  const { tun, socket } = downTarget(options, err);
+  const stopped = await stopAgent(new ControlClient(socket));
+  const { removeLeftovers } = await import('../tun/host.js');
+  const removed = await removeLeftovers(tun);
+  if (options.json === true) return out(json({ stopped, removed }));
+  out(stopped ? 'stopped' : `no agent at ${socket}`);
+  for (const what of removed) out(`removed ${what}`);
+}
+
+/** What to stop and clean: from the configuration, or from the options where it can't be read. */
+function downTarget(options: DownOptions, err: (line: string) => void): { tun: string; socket: string } {
+  if (options.config === undefined && options.tun === undefined) {
+    throw new CliError('name the configuration with -c FILE, or the interface with --tun NAME', EXIT.usage);
+  }
+  let config: Config | undefined;
+  try {
+    if (options.config !== undefined)
+      config = loadConfig(options.config, { CREDENTIALS_DIRECTORY: '/', ...process.env });
+  } catch (error) {
+    if (options.tun === undefined) {
+      err('causeway: the configuration is unusable, and so says nothing of what to remove; add --tun NAME');
+      throw error;
+    }
+    err(`causeway: going by --tun ${options.tun} alone, since ${options.config} is unusable`);
+  }
+  const socket = options.socket ?? config?.control.socket ?? socketOf(options);
+  return { tun: options.tun ?? config!.tun.name, socket };
+}
+
+/** Resolves when the agent's process has ended; false if there was none. */
+async function stopAgent(client: ControlClient): Promise<boolean> {
+  let pid: number;
+  try {
+    ({ pid } = await client.status());
+    await client.stop();
+  } catch (error) {
+    if (error instanceof ControlError && error.code === 'ENOAGENT') return false;
+    throw error;
+  }
+  const deadline = process.hrtime.bigint() + BigInt(STOP_PATIENCE) * 1_000_000n;
+  while (isAlive(pid)) {
+    if (process.hrtime.bigint() > deadline) {
+      throw new CliError(
+        `the agent (pid ${pid}) doesn't stop; end it with "kill -9 ${pid}", then run this again`,
+      );
+    }
+    await new Promise((resolve) => setTimeout(resolve, STOP_POLL));
+  }
+  return true;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+function runCheck(
+  { config: file, json: asJson }: ConfigOptions,
+  { out, err }: Output,
+  exit: (code: number) => void,
+): void {
+  const config = loadConfig(file);
+  const problems = preflight(config, Date.now());
+  const errors = problems.filter(({ level }) => level === 'error');
+  if (asJson === true) out(json({ ok: errors.length === 0, node: config.node, problems }));
+  else if (problems.length > 0) err(problems.map((problem) => formatProblem(problem)).join('\n'));
+  if (errors.length > 0) return exit(EXIT.usage);
+  const count = config.peers.length;
+  if (asJson !== true) out(`${file}: good; node ${config.node}, ${count} peer${count === 1 ? '' : 's'}`);
+}
+
+async function runReload(options: CommonOptions, { out }: Output): Promise<void> {
+  const result = await clientOf(options).reload();
+  if (options.json === true) return out(json(result));
+  if (result.applied.length > 0) out(`applied: ${result.applied.join(', ')}`);
+  if (result.restart.length > 0)
+    out(`changed, but in force only after a restart: ${result.restart.join(', ')}`);
+  if (result.applied.length + result.restart.length === 0) out('nothing changed');
+}

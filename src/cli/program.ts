@@ -1,0 +1,45 @@
+/** The commands and their help. */
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { registerCa } from './ca.js';
+import type { Output } from './context.js';
+import { registerDoctor } from './doctor.js';
+import { registerLifecycle } from './lifecycle.js';
+import { registerPing } from './ping.js';
+import { registerShow } from './show.js';
+
+const EPILOGUE = `
+Start:   causeway ca init, causeway ca sign, causeway check -c FILE, causeway up -c FILE
+Look:    causeway status, peers, links, routes, ping NODE; causeway doctor when something doesn't work
+Exit:    0 done, 1 failed, 2 wrong usage or configuration, 3 no agent there
+Environment:
+  CAUSEWAY_SOCKET  control socket, where -s isn't given
+  CAUSEWAY_DEBUG   1: errors with their stack`;
+
+/** `exit` takes the code of a command that ends otherwise than by success or an exception. */
+export function createProgram(output: Output, exit: (code: number) => void): Command {
+  const program = new Command('causeway')
+    .description(
+      'A logical router on this host: carries packets to other hosts of the overlay over authenticated links',
+    )
+    .version(packageVersion(), '-V, --version')
+    .configureOutput({
+      writeOut: (text) => output.out(text.trimEnd()),
+      writeErr: (text) => output.err(text.trimEnd()),
+    })
+    .exitOverride()
+    .showSuggestionAfterError()
+    .showHelpAfterError('("causeway --help" lists commands and options)')
+    .addHelpText('after', EPILOGUE);
+  registerLifecycle(program, output, exit);
+  registerShow(program, output);
+  registerPing(program, output);
+  registerDoctor(program, output, exit);
+  registerCa(program);
+  return program;
+}
+
+export function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

@@ -1,0 +1,129 @@
+/** `causeway status | peers | links | routes`: what the agent says, as tables. */
+import type { Command } from 'commander';
+import type { Counters, LinkStatus, PeerStatus, RouteStatus, Status } from '../control/index.js';
+import { clientOf, json, withJson, withSocket } from './context.js';
+import type { CommonOptions, Output } from './context.js';
+import { bytes, duration, fields, millis, nodeIdText, table } from './format.js';
+
+export function registerShow(program: Command, { out }: Output): void {
+  const command = <T>(
+    name: 'status' | 'peers' | 'links' | 'routes',
+    description: string,
+    render: (value: T) => string,
+  ): void => {
+    withSocket(withJson(program.command(name).description(description))).action(
+      async (options: CommonOptions) => {
+        const value = await clientOf(options)[name]();
+        out(options.json === true ? json(value) : render(value as T));
+      },
+    );
+  };
+  command('status', 'show the agent, its addresses, counters and warnings', renderStatus);
+  command('peers', 'show each peer, and why it is not connected', renderPeers);
+  command('links', 'show each link with its round-trip time and traffic', renderLinks);
+  command('routes', 'show who owns which prefix, and the way there', renderRoutes);
+}
+
+export function renderStatus(status: Status): string {
+  const { certificate, peers, tun, listen, io } = status;
+  const state = status.ready ? 'ready' : 'starting';
+  const validity =
+    certificate.secondsLeft > 0
+      ? `${duration(certificate.secondsLeft)} left`
+      : 'expired; sign a new one with "causeway ca sign"';
+  const sections = [
+    fields([
+      [
+        'node',
+        `${status.node} (${nodeIdText(status.nodeId)}), ${state}, up ${duration(status.uptimeSeconds)}`,
+      ],
+      ['version', `${status.version}, pid ${status.pid}, ${status.configFile}`],
+      ['addresses', status.addresses.join(', ')],
+      ['overlay', status.overlay.join(', ')],
+      ['tun', `${tun.name}, mtu ${tun.mtu}${featureText(tun.features)}`],
+      ['listen', `${endpointText(listen.host, listen.port)}${featureText(listen.features)}`],
+      ['engine', `${io.kind}, ${io.engine}`],
+      ['certificate', `until ${certificate.notAfter.slice(0, 10)}, ${validity}`],
+      ['peers', `${peers.connected} of ${peers.configured} connected`],
+    ]),
+    renderTraffic(status.counters),
+  ];
+  const drops = Object.entries(status.counters.drops).sort(([, a], [, b]) => b - a);
+  if (drops.length > 0) {
+    sections.push(
+      table(
+        ['dropped because', 'packets'],
+        drops.map(([reason, count]) => [reason, String(count)]),
+        [1],
+      ),
+    );
+  }
+  if (status.warnings.length > 0) sections.push(status.warnings.map((line) => `warning: ${line}`).join('\n'));
+  return sections.join('\n\n');
+}
+
+function renderTraffic(counters: Counters): string {
+  const rows = (
+    [
+      ['from applications', counters.tunIn],
+      ['to applications', counters.tunOut],
+      ['from peers', counters.udpIn],
+      ['to peers', counters.udpOut],
+      ['relayed', counters.relayed],
+    ] as const
+  ).map(([name, traffic]) => [name, String(traffic.packets), bytes(traffic.bytes)]);
+  return table(['traffic', 'packets', 'bytes'], rows, [1, 2]);
+}
+
+function featureText(features: Record<string, boolean | number>): string {
+  const on = Object.entries(features).filter(([, value]) => value === true);
+  return on.length === 0 ? '' : ` (${on.map(([name]) => name).join(', ')})`;
+}
+
+function endpointText(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+export function renderPeers(peers: PeerStatus[]): string {
+  if (peers.length === 0)
+    return 'no peers; add them under peers in the configuration, then "causeway reload"';
+  const rows = peers.map((peer) => [
+    peer.name,
+    peer.configured ? peer.state : `${peer.state} (it called)`,
+    duration(peer.sinceSeconds),
+    peer.endpoint ?? '–',
+    millis(peer.rttMicros),
+    peer.reason ?? '',
+  ]);
+  return table(['peer', 'state', 'for', 'endpoint', 'rtt', 'why'], rows, [4]);
+}
+
+export function renderLinks(links: LinkStatus[]): string {
+  if (links.length === 0) return 'no links; "causeway peers" says why';
+  const rows = links.map((link) => [
+    link.peer,
+    link.state,
+    duration(link.sinceSeconds),
+    millis(link.rttMicros),
+    millis(link.rttBaseMicros),
+    `${link.sent.packets} / ${bytes(link.sent.bytes)}`,
+    `${link.received.packets} / ${bytes(link.received.bytes)}`,
+    link.sessionAgeSeconds === null ? '–' : duration(link.sessionAgeSeconds),
+    link.cipher ?? '–',
+    link.endpoint,
+  ]);
+  const head = ['peer', 'state', 'for', 'rtt', 'least', 'sent', 'received', 'key age', 'cipher', 'endpoint'];
+  return table(head, rows, [3, 4, 5, 6]);
+}
+
+export function renderRoutes(routes: RouteStatus[]): string {
+  if (routes.length === 0) return 'no routes yet; "causeway peers" says why';
+  const rows = routes.map(({ prefix, owner, via, hops, costMicros }) => [
+    prefix,
+    owner,
+    hops === 0 ? 'this node' : (via ?? 'no way there'),
+    hops === null ? '–' : String(hops),
+    millis(costMicros),
+  ]);
+  return table(['prefix', 'owner', 'via', 'hops', 'cost'], rows, [3, 4]);
+}
