@@ -1,0 +1,66 @@
+#include "system.hh"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+namespace causeway {
+namespace {
+
+bool hasAes() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
+#elif defined(__aarch64__)
+  const unsigned long caps = getauxval(AT_HWCAP);
+  return (caps & HWCAP_AES) != 0 && (caps & HWCAP_PMULL) != 0;
+#else
+  return false;
+#endif
+}
+
+/** now() -> microseconds of CLOCK_BOOTTIME */
+napi_value now(napi_env env, napi_callback_info) {
+  timespec t;
+  clock_gettime(CLOCK_BOOTTIME, &t);
+  return makeDouble(env, static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_nsec / 1000));
+}
+
+/** notify(path, state): one datagram to systemd's socket; '@' opens an abstract name (sd_notify(3)). Throws errno. */
+napi_value notify(napi_env env, napi_callback_info info) {
+  Args<2> args(env, info);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  char state[4096];
+  if (!getString(env, args.value[0], address.sun_path, sizeof address.sun_path) || !getString(env, args.value[1], state, sizeof state)) return nullptr;
+  const size_t length = strlen(address.sun_path);
+  if (address.sun_path[0] == '@') address.sun_path[0] = 0;
+  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
+  const bool sent = fd >= 0 && sendto(fd, state, strlen(state), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address), size) >= 0;
+  const int error = errno;
+  if (fd >= 0) ::close(fd);
+  if (!sent) throwErrno(env, error, "sendto NOTIFY_SOCKET");
+  return nullptr;
+}
+
+napi_value cpuHasAes(napi_env env, napi_callback_info) { return makeBool(env, hasAes()); }
+
+}  // namespace
+
+void exportSystem(napi_env env, napi_value exports) {
+  setFunction(env, exports, "now", now);
+  setFunction(env, exports, "notify", notify);
+  setFunction(env, exports, "cpuHasAes", cpuHasAes);
+}
+
+}  // namespace causeway
