@@ -31,6 +31,7 @@ export {
   rawPublicKey,
   SEED_LENGTH,
   SIGNATURE_LENGTH,
+  signRaw,
   signWithContext,
   verifyRaw,
   verifyWithContext,

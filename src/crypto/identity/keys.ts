@@ -52,7 +52,7 @@ export function rawPublicKey(key: KeyObject): Uint8Array {
  * byte, such as "causeway link key v1"; it never begins with 0x30, so nothing signed here can pass for DER.
  */
 export function signWithContext(key: KeyObject, context: string, message: Uint8Array): Uint8Array {
-  return sign(null, underContext(context, message), key);
+  return signRaw(key, underContext(context, message));
 }
 
 /** Whether `signature` is `message`'s under `context`. False, never an error, for wrong lengths and broken keys. */
@@ -65,7 +65,12 @@ export function verifyWithContext(
   return verifyRaw(publicKey, underContext(context, message), signature);
 }
 
-/** Plain Ed25519, for structures that bring their own framing (X.509). */
+/** 64 bytes: plain Ed25519 over exactly `message`, which must begin with a context of its own. */
+export function signRaw(key: KeyObject, message: Uint8Array): Uint8Array {
+  return sign(null, message, key);
+}
+
+/** Plain Ed25519, for what brings its own framing or context. False, never an error, as above. */
 export function verifyRaw(
   publicKey: Uint8Array | KeyObject,
   message: Uint8Array,
