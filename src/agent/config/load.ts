@@ -154,13 +154,22 @@ class Source {
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map((key) => this.problem([...issue.path, key], unknownKey(issue.path, key)));
     }
-    return [this.problem(issue.path, this.messageOf(issue))];
+    const path = this.written(issue.path);
+    return [this.problem(path, this.messageOf(issue, path))];
   }
 
-  private messageOf(issue: z.core.$ZodIssue): string {
-    const value: unknown = this.document.getIn(issue.path);
+  /** The schema makes a list of one value; in the file it has no index. */
+  private written(path: Path): Path {
+    const last = path.length - 1;
+    return typeof path[last] === 'number' && isScalar(this.document.getIn(path.slice(0, last), true))
+      ? path.slice(0, last)
+      : path;
+  }
+
+  private messageOf(issue: z.core.$ZodIssue, path: Path): string {
+    const value: unknown = this.document.getIn(path);
     const missing = value === undefined || value === null;
-    if (missing && issue.path.length > 0) return 'is missing';
+    if (missing && path.length > 0) return 'is missing';
     if (issue.code === 'invalid_type') return `must be ${article(issue.expected)}, not ${describe(value)}`;
     if (issue.code === 'invalid_union') return `must be text or a number, not ${describe(value)}`;
     return issue.message;
