@@ -113,7 +113,7 @@ function judgeOffload(from: PacketBatch, i: number): Cut | undefined {
     from.gsoSize[i],
   ];
   const transport = locateTransport(from.bytes, offset, length);
-  if (!transport || size <= 0 || header > length || (from.flags[i] & PACKET_PARTIAL) === 0) return undefined;
+  if (!transport || size <= 0 || header >= length || (from.flags[i] & PACKET_PARTIAL) === 0) return undefined;
   if (
     transport.start !== from.csumStart[i] ||
     !typeMatches(from.gsoType[i], from.bytes[offset] >> 4, transport.protocol)
@@ -121,7 +121,7 @@ function judgeOffload(from: PacketBatch, i: number): Cut | undefined {
     return undefined;
   if (header !== transport.start + transportBytes(from.bytes, offset + transport.start, transport.protocol))
     return undefined;
-  const count = Math.max(1, Math.ceil((length - header) / size));
+  const count = Math.ceil((length - header) / size);
   const { start, protocol, direct } = transport;
   return { count, header, size, transport: start, protocol, complete: !direct };
 }

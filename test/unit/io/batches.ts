@@ -51,7 +51,7 @@ export function offloadPacket(
     })
     .map(({ payloadBytes, fill, gsoSize, ...rest }) => {
       const payload = Uint8Array.from({ length: payloadBytes }, (_, i) => (i * 7 + (i >> 8) + fill) & 0xff);
-      return offloadOf({ ...rest, payload, partial: true }, gsoSize);
+      return offloadOf({ ...rest, payload, partial: true }, payloadBytes > 0 ? gsoSize : 0);
     });
 }
 

@@ -125,7 +125,7 @@ describe('refusing an offloaded packet', () => {
     'UDP offload on TCP': (batch) => (batch.gsoType[0] = 5),
     'no size': (batch) => (batch.gsoSize[0] = 0),
     'a negative size': (batch) => (batch.gsoSize[0] = -5),
-    'headers longer than the packet': (batch) => (batch.headerLength[0] = batch.length[0] + 1),
+    'headers that leave no payload': (batch) => (batch.length[0] = 40),
     'headers that end within the TCP header': (batch) => (batch.headerLength[0] -= 4),
     'a TCP header that says it is 4 bytes long': (batch) => (batch.bytes[batch.offset[0] + 32] = 0x10),
     'a checksum start elsewhere': (batch) => (batch.csumStart[0] = 24),
