@@ -61,8 +61,8 @@ export class ControlClient implements AgentApi {
   private async open(call: Call, body = '', signal?: AbortSignal): Promise<IncomingMessage> {
     const response = await this.send(call, body, signal);
     if (response.statusCode === 200) return response;
-    const { error } = parse<ErrorBody>(await readAll(response));
-    throw new ApiError(error.code, error.message);
+    const { error } = parse<Partial<ErrorBody>>(await readAll(response));
+    throw error === undefined ? foreign() : new ApiError(error.code, error.message);
   }
 
   private send(call: Call, body: string, signal?: AbortSignal): Promise<IncomingMessage> {
@@ -119,8 +119,11 @@ function parse<T>(text: string): T {
   try {
     return JSON.parse(text) as T;
   } catch (cause) {
-    throw new ControlError('EPROTOCOL', "the answer is not an agent's; is another program at this socket?", {
-      cause,
-    });
+    throw foreign(cause);
   }
+}
+
+function foreign(cause?: unknown): ControlError {
+  const message = "the answer is not an agent's; is another program at this socket?";
+  return new ControlError('EPROTOCOL', message, { cause });
 }
