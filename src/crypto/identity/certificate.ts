@@ -7,18 +7,21 @@
  */
 import 'reflect-metadata';
 import { createHash } from 'node:crypto';
-import {
-  BasicConstraintsExtension,
-  ExtendedKeyUsageExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  X509Certificate,
-} from '@peculiar/x509';
-import type { Extension } from '@peculiar/x509';
+import { X509Certificate } from '@peculiar/x509';
 import type { OverlayAddress, OverlayPrefix } from './address.js';
-import { decodeSpki, ED25519_ALGORITHM, readSequence, readTlv, sameBytes, splitSigned } from './der.js';
+import { decodeSpki, ED25519_ALGORITHM, readSequence, sameBytes, splitSigned } from './der.js';
 import type { Signed } from './der.js';
-import { nodeIdOf } from './name.js';
+import {
+  isAuthority,
+  mayAuthenticate,
+  maySignCertificates,
+  OID,
+  readExtensions,
+  subjectKeyIdentifier,
+  unknownCritical,
+} from './extensions.js';
+import type { Extensions } from './extensions.js';
+import { nodeIdOf, printable } from './name.js';
 import { readNodeNames } from './node-names.js';
 import { readOverlayConstraints } from './constraints.js';
 import { readPemOrDer } from './pem.js';
@@ -37,7 +40,7 @@ export interface CertificateFields {
   readonly notBefore: number;
   /** Wall clock, ms since 1970; the last moment of validity. */
   readonly notAfter: number;
-  /** Distinguished names as text, such as `CN=Causeway CA`. */
+  /** Distinguished names as text, such as `CN=Causeway CA`; printable and bounded. */
   readonly subject: string;
   readonly issuer: string;
   /** Lower-case hex, without the sign byte of DER. */
@@ -77,15 +80,6 @@ export interface Parsed<T = NodeCertificate> {
   readonly certificate: T;
 }
 
-const OID = {
-  subjectKeyIdentifier: '2.5.29.14',
-  keyUsage: '2.5.29.15',
-  subjectAltName: '2.5.29.17',
-  basicConstraints: '2.5.29.19',
-  nameConstraints: '2.5.29.30',
-  extendedKeyUsage: '2.5.29.37',
-} as const;
-
 const NODE_CRITICAL: readonly string[] = [
   OID.keyUsage,
   OID.subjectAltName,
@@ -93,9 +87,6 @@ const NODE_CRITICAL: readonly string[] = [
   OID.extendedKeyUsage,
 ];
 const CA_CRITICAL: readonly string[] = [...NODE_CRITICAL, OID.nameConstraints];
-/** serverAuth, clientAuth and anyExtendedKeyUsage (RFC 5280 §4.2.1.12). */
-const NODE_PURPOSES: readonly string[] = ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2', '2.5.29.37.0'];
-
 /** Reads a node's certificate from DER or from PEM text with exactly one certificate. Never throws. */
 export function parseCertificate(pemOrDer: Uint8Array | string): Parsed | Reject {
   const opened = openOne(pemOrDer);
@@ -139,13 +130,15 @@ export function openDer(der: Uint8Array): Opened | Reject {
 
 function parseOpened<T extends CertificateFields>(
   opened: Opened,
-  interpret: (fields: CertificateFields, x509: X509Certificate) => T | Reject,
+  interpret: (fields: CertificateFields, extensions: Extensions, x509: X509Certificate) => T | Reject,
 ): Parsed<T> | Reject {
   try {
     const x509 = new X509Certificate(opened.der);
     const fields = readFields(opened, x509);
     if ('reason' in fields) return fields;
-    const certificate = interpret(fields, x509);
+    const extensions = readExtensions(opened.signed.body);
+    if ('reason' in extensions) return extensions;
+    const certificate = interpret(fields, extensions, x509);
     return 'reason' in certificate ? certificate : { ok: true, certificate };
   } catch {
     // The library throws on structures it cannot read, some of them only when a field is first asked for.
@@ -166,8 +159,8 @@ function readFields({ der, signed }: Opened, x509: X509Certificate): Certificate
     publicKey,
     notBefore,
     notAfter,
-    subject: x509.subject,
-    issuer: x509.issuer,
+    subject: printable(x509.subject),
+    issuer: printable(x509.issuer),
     serial: x509.serialNumber.toLowerCase(),
     fingerprint: createHash('sha256').update(der).digest('hex'),
     keyFingerprint: createHash('sha256').update(new Uint8Array(x509.publicKey.rawData)).digest('hex'),
@@ -180,68 +173,46 @@ function innerAlgorithmAgrees(signed: Signed): boolean {
   return inner !== undefined && sameBytes(inner.raw, ED25519_ALGORITHM);
 }
 
-function asNode(fields: CertificateFields, x509: X509Certificate): NodeCertificate | Reject {
-  const extensions = readExtensions(x509);
-  if (!(extensions instanceof Map)) return extensions;
-  const basic = extensions.get(OID.basicConstraints);
-  if (basic instanceof BasicConstraintsExtension && basic.ca) {
-    return reject('not-a-node', `"${fields.subject}" is a CA's certificate, not a node's`);
-  }
+function asNode(fields: CertificateFields, extensions: Extensions): NodeCertificate | Reject {
+  const ca = isAuthority(extensions);
+  if (ca === undefined) return reject('malformed', 'its basic constraints are not DER');
+  if (ca) return reject('not-a-node', `"${fields.subject}" is a CA's certificate, not a node's`);
   const unknown = unknownCritical(extensions, NODE_CRITICAL);
   if (unknown !== undefined) return unknown;
-  if (!mayAuthenticate(extensions))
+  if (!mayAuthenticate(extensions)) {
     return reject('not-a-node', `"${fields.subject}" may not be used to sign or to authenticate`);
+  }
   const names = extensions.get(OID.subjectAltName);
   if (names === undefined)
     return reject('not-a-node', `"${fields.subject}" has no subject alternative names`);
-  const read = readNodeNames(new Uint8Array(names.value));
-  return 'reason' in read ? read : { ...fields, ...read, nodeId: nodeIdOf(read.name) };
+  const read = readNodeNames(names.value);
+  if ('reason' in read) return read;
+  const nodeId = nodeIdOf(read.name);
+  // Records use 0 for "no node"; one name in four thousand million has it.
+  return nodeId === 0
+    ? reject('not-a-node', `name "${read.name}" has node id 0`)
+    : { ...fields, ...read, nodeId };
 }
 
-function mayAuthenticate(extensions: ReadonlyMap<string, Extension>): boolean {
-  const usage = extensions.get(OID.keyUsage);
-  if (usage instanceof KeyUsagesExtension && !(usage.usages & KeyUsageFlags.digitalSignature)) return false;
-  const purposes = extensions.get(OID.extendedKeyUsage);
-  if (!(purposes instanceof ExtendedKeyUsageExtension)) return true;
-  return purposes.usages.some((usage) => NODE_PURPOSES.includes(String(usage)));
-}
-
-function asAuthority(fields: CertificateFields, x509: X509Certificate): CaCertificate | Reject {
-  const extensions = readExtensions(x509);
-  if (!(extensions instanceof Map)) return extensions;
-  const basic = extensions.get(OID.basicConstraints);
-  if (!(basic instanceof BasicConstraintsExtension && basic.ca)) {
-    return reject('not-a-ca', `"${fields.subject}" is no CA's certificate`);
-  }
+function asAuthority(
+  fields: CertificateFields,
+  extensions: Extensions,
+  x509: X509Certificate,
+): CaCertificate | Reject {
+  const { subject, publicKey } = fields;
+  if (isAuthority(extensions) !== true) return reject('not-a-ca', `"${subject}" is no CA's certificate`);
   const unknown = unknownCritical(extensions, CA_CRITICAL);
   if (unknown !== undefined) return unknown;
-  const usage = extensions.get(OID.keyUsage);
-  if (usage instanceof KeyUsagesExtension && !(usage.usages & KeyUsageFlags.keyCertSign)) {
-    return reject('not-a-ca', `"${fields.subject}" may not sign certificates (keyUsage lacks keyCertSign)`);
+  if (!maySignCertificates(extensions)) {
+    return reject('not-a-ca', `"${subject}" may not sign certificates (keyUsage lacks keyCertSign)`);
   }
-  const constraints = readOverlayConstraints(extensions.get(OID.nameConstraints)?.value, fields.subject);
+  const constraints = readOverlayConstraints(extensions.get(OID.nameConstraints)?.value, subject);
   if ('reason' in constraints) return constraints;
-  const identifier = extensions.get(OID.subjectKeyIdentifier);
   return {
     ...fields,
     ...constraints,
-    name: x509.subjectName.getField('CN')[0] ?? fields.subject,
-    keyIdentifier: Buffer.from(readTlv(new Uint8Array(identifier?.value ?? []))?.value ?? []).toString('hex'),
-    networkKey: Uint8Array.from(createHash('blake2s256').update(fields.publicKey).digest()),
+    name: printable(x509.subjectName.getField('CN')[0] ?? subject),
+    keyIdentifier: subjectKeyIdentifier(extensions),
+    networkKey: Uint8Array.from(createHash('blake2s256').update(publicKey).digest()),
   };
-}
-
-/** By object identifier; each may appear once (RFC 5280 §4.2). */
-function readExtensions(x509: X509Certificate): Map<string, Extension> | Reject {
-  const found = new Map(x509.extensions.map((extension) => [extension.type, extension]));
-  if (found.size === x509.extensions.length) return found;
-  return reject('malformed', `"${x509.subject}" repeats an extension`);
-}
-
-function unknownCritical(
-  extensions: ReadonlyMap<string, Extension>,
-  known: readonly string[],
-): Reject | undefined {
-  const unknown = [...extensions.values()].find(({ critical, type }) => critical && !known.includes(type));
-  return unknown && reject('unknown-critical', `critical extension ${unknown.type} is not known here`);
 }

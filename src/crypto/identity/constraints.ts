@@ -20,12 +20,12 @@ const OVERLAY_REMEDY = 'make the CA with "causeway ca init --overlay 10.77.0.0/1
  * constraints on other kinds of name, which would have to be enforced.
  */
 export function readOverlayConstraints(
-  value: ArrayBuffer | undefined,
+  value: Uint8Array | undefined,
   subject: string,
 ): OverlayConstraints | Reject {
   if (value === undefined)
     return reject('not-a-ca', `CA "${subject}" names no overlay prefixes; ${OVERLAY_REMEDY}`);
-  const parts = readSequence(new Uint8Array(value));
+  const parts = readSequence(value);
   if (parts === undefined) return reject('malformed', `CA "${subject}": its name constraints are not DER`);
   const found: Record<number, OverlayPrefix[]> = { [PERMITTED]: [], [EXCLUDED]: [] };
   for (const { tag, value: subtrees } of parts) {

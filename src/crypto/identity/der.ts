@@ -1,11 +1,14 @@
 /**
  * The little of DER (X.690) that @peculiar/x509 does not give: the exact frame of a signed structure, the raw bytes of
- * iPAddress names, and name constraints. Strict: definite, minimal lengths, one-byte tags; anything else is undefined.
+ * iPAddress names, name constraints, and extensions without waste. Strict: definite, minimal lengths, one-byte tags;
+ * anything else is undefined.
  */
 
 export const TAG = {
-  integer: 0x02,
+  boolean: 0x01,
   bitString: 0x03,
+  octetString: 0x04,
+  objectIdentifier: 0x06,
   sequence: 0x30,
   /** [n], primitive: GeneralName's choices. */
   context: (n: number): number => 0x80 | n,

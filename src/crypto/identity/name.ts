@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 
 const MAX_NAME = 63;
+const MAX_PRINTABLE = 200;
 const LABEL = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 const TOKEN = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
 
@@ -25,4 +26,10 @@ export function nodeNameProblem(name: string): string | undefined {
 export function tokenProblem(kind: 'group' | 'role', name: string): string | undefined {
   if (name.length <= MAX_NAME && TOKEN.test(name)) return undefined;
   return `${kind} ${JSON.stringify(name.slice(0, 80))} is no ${kind} name; use a-z, 0-9 and inner . _ -, at most ${MAX_NAME} characters`;
+}
+
+/** A stranger's text as it may stand in a log or on a terminal: no control or format characters, at most 200 characters. */
+export function printable(text: string): string {
+  const safe = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\u{fffd}');
+  return safe.length > MAX_PRINTABLE ? `${safe.slice(0, MAX_PRINTABLE)}…` : safe;
 }

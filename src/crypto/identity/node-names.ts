@@ -2,7 +2,7 @@
 import { addressFromBytes, parsePrefix } from './address.js';
 import type { OverlayAddress, OverlayPrefix } from './address.js';
 import { readSequence, TAG } from './der.js';
-import { nodeNameProblem, tokenProblem } from './name.js';
+import { nodeNameProblem, printable, tokenProblem } from './name.js';
 import { reject } from './reject.js';
 import type { Reject } from './reject.js';
 
@@ -92,7 +92,11 @@ function readUri(draft: Draft, uri: string): string | undefined {
   }
 }
 
-/** IA5String; bytes above 127 stay visible as such and fail the name rules. */
+/** IA5String. What is not ASCII becomes U+FFFD, which no rule allows and any terminal shows. */
 function ascii(value: Uint8Array): string {
-  return Buffer.from(value).toString('latin1');
+  return printable(
+    Buffer.from(value)
+      .toString('latin1')
+      .replace(/[^\x20-\x7e]/g, '\u{fffd}'),
+  );
 }

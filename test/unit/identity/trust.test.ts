@@ -84,6 +84,18 @@ describe('a trust store', () => {
     expect(trust.verify(ca.certificate.der, SPRING)).toMatchObject({ ok: false, reason: 'not-a-node' });
   });
 
+  it("writes no stranger's control characters into a reason", async () => {
+    const evil = await makeCa('\u001b[2J\nok\u202e', ['10.77.0.0/16']);
+    const theirs = await makeNode(evil, request('x', { addresses: ['10.77.0.9'] }));
+    const verdict = trust.verify(theirs.certificate.der, SPRING);
+    expect(verdict).toMatchObject({
+      reason: 'unknown-ca',
+      text: expect.stringContaining('CN=\ufffd[2J\\0Aok\ufffd'),
+    });
+    const text = verdict.ok ? '' : verdict.text;
+    expect(text).not.toMatch(/[\u0000-\u001f\u202e]/);
+  });
+
   it('takes DER only, not PEM', () => {
     const pem = Buffer.from(writePem('CERTIFICATE', node.certificate.der));
     expect(trust.verify(pem, SPRING)).toMatchObject({ ok: false, reason: 'malformed' });
