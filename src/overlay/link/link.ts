@@ -1,0 +1,211 @@
+/**
+ * One neighbour's link: hellos and stream in one core. It lies above sessions, so a rekey doesn't touch it, and below routing.
+ *
+ *  1. The caller opens a record; for every authentic one `noteReceived`, for data also `noteData`, for link frames `receive`.
+ *  2. It acts on the events returned.
+ *  3. It seals what `transmit` writes, a record a call, until that writes nothing.
+ *  4. It arms its timer for `nextTimeout()` and calls `timeout` then.
+ *
+ * The stream lasts as long as the link is up: going down drops what is queued, and routing synchronises anew when the link
+ * comes up. A new process at the other end (another static key) gets a new Link. All times in µs.
+ */
+import {
+  CLOSE_FRAME_SIZE,
+  decodeLinkFrame,
+  encodeClose,
+  encodeHello,
+  HELLO_SIZE,
+  LINK_FRAME_HEAD,
+  LinkFrames,
+  type CloseReason,
+  type LinkFrame,
+} from '../wire/frames.js';
+import { RECORD_HEADER_SIZE, RECORD_TAG_SIZE } from '../wire/record.js';
+import type { Reject, RejectReason } from '../wire/reject.js';
+import { HelloMachine, type HelloEvent, type HelloState } from './hello.js';
+import { StreamReceiver, type ReceiverEvent } from './stream-receiver.js';
+import { StreamSender, type SendResult } from './stream-sender.js';
+
+/** Most bytes of link frames in one record: a record of 1200 bytes passes every underlay that IPv6 allows. */
+export const LINK_BODY_MAX = 1200 - RECORD_HEADER_SIZE - RECORD_TAG_SIZE;
+
+export type LinkEvent =
+  | HelloEvent
+  | ReceiverEvent
+  /** The peer has lost what it had received of our stream, which began anew: synchronise again. */
+  | { readonly type: 'stream-lost' }
+  /** The peer said goodbye; 'down' went before if the link was up. Nothing more will come. */
+  | { readonly type: 'closed'; readonly reason: CloseReason }
+  /** A frame to count and forget: its reason, or that the record's rest made no sense. */
+  | { readonly type: 'rejected'; readonly reason: RejectReason | 'malformed-rest' | 'stream-ack' };
+
+export class Link {
+  private readonly hello: HelloMachine;
+  private readonly sender: StreamSender;
+  private readonly receiver: StreamReceiver;
+  private readonly frames = new LinkFrames();
+  private goodbye: CloseReason | undefined;
+
+  /** `random` gives unpredictable u32 values. The link begins down, with a hello to send. */
+  constructor(
+    private readonly random: () => number,
+    now: number,
+  ) {
+    this.hello = new HelloMachine(now);
+    this.sender = new StreamSender(this.nonZero());
+    this.receiver = new StreamReceiver(this.nonZero());
+  }
+
+  get state(): HelloState {
+    return this.hello.state;
+  }
+
+  get isUp(): boolean {
+    return this.hello.isUp;
+  }
+
+  /** Smoothed round trip, µs; 0 before the first. */
+  get rtt(): number {
+    return this.hello.rtt.smoothed;
+  }
+
+  /** Least round trip of the last minutes, µs; 0 before the first. */
+  get baseRtt(): number {
+    return this.hello.rtt.base;
+  }
+
+  /** Bytes of messages not yet acknowledged. */
+  get bufferedBytes(): number {
+    return this.sender.bufferedBytes;
+  }
+
+  /** Data was sent or received over the link. True when `transmit` has something and `nextTimeout` has changed. */
+  noteData(now: number): boolean {
+    return this.hello.noteData(now);
+  }
+
+  /** An authentic record arrived. */
+  noteReceived(now: number): void {
+    this.hello.noteReceived(now);
+  }
+
+  /** An ICMP error named the peer. */
+  suspect(): void {
+    this.hello.suspect();
+  }
+
+  /** Queues a message of at most 65536 bytes, which the caller changes no more. */
+  send(message: Uint8Array): SendResult | 'down' {
+    return this.isUp ? this.sender.send(message) : 'down';
+  }
+
+  /** Takes the link frames that fill `length` bytes at `at`: the body of an authentic record. */
+  receive(now: number, view: DataView, at: number, length: number): LinkEvent[] {
+    const events: LinkEvent[] = [];
+    if (this.state.name === 'closed') return events;
+    this.hello.noteReceived(now);
+    this.frames.reset(view, at, length);
+    while (this.frames.next()) {
+      const frame = decodeLinkFrame(this.frames.type, view, this.frames.at, this.frames.length);
+      this.receiveFrame(now, frame, events);
+    }
+    if (this.frames.malformed) events.push({ type: 'rejected', reason: 'malformed-rest' });
+    return events;
+  }
+
+  private receiveFrame(now: number, frame: LinkFrame | Reject, events: LinkEvent[]): void {
+    switch (frame.type) {
+      case 'hello':
+        this.follow(now, this.hello.receive(now, frame), events);
+        return;
+      case 'stream':
+        events.push(...this.receiver.receive(frame));
+        return;
+      case 'stream-ack':
+        this.followAck(this.sender.receiveAck(now, frame), events);
+        return;
+      case 'close':
+        this.follow(now, this.hello.close(), events);
+        events.push({ type: 'closed', reason: frame.reason });
+        return;
+      case 'reject':
+        events.push({ type: 'rejected', reason: frame.reason });
+        return;
+      case 'unknown':
+        return;
+      default:
+        frame satisfies never;
+    }
+  }
+
+  private followAck(result: ReturnType<StreamSender['receiveAck']>, events: LinkEvent[]): void {
+    if (result === 'invalid') events.push({ type: 'rejected', reason: 'stream-ack' });
+    if (result !== 'forgotten') return;
+    this.sender.reset(this.nonZero());
+    events.push({ type: 'stream-lost' });
+  }
+
+  /** Passes hello events on, and lets the stream begin and end with the link. */
+  private follow(now: number, from: readonly HelloEvent[], events: LinkEvent[]): void {
+    for (const event of from) {
+      if (event.type === 'up') this.sender.seedRtt(event.rtt, now);
+      if (event.type === 'down') this.sender.reset(this.nonZero());
+      events.push(event);
+    }
+  }
+
+  /** Whatever is due at `now`; harmless when early. */
+  timeout(now: number): LinkEvent[] {
+    const events: LinkEvent[] = [];
+    this.follow(now, this.hello.timeout(now), events);
+    if (this.isUp) this.sender.timeout(now);
+    return events;
+  }
+
+  /** After a 'drain' event: the sockets have been read empty and what was there passed on. */
+  drained(now: number): LinkEvent[] {
+    const events: LinkEvent[] = [];
+    this.follow(now, this.hello.drained(now), events);
+    return events;
+  }
+
+  /** Ends the link: the next `transmit` says goodbye, after that nothing. The caller knows and gets no event. */
+  close(reason: CloseReason): void {
+    if (this.state.name === 'closed') return;
+    this.hello.close();
+    this.goodbye = reason;
+  }
+
+  /**
+   * Writes link frames to send now, one record's body, at `at` and before `limit` (at most LINK_BODY_MAX further); returns the bytes
+   * written, 0 when there is nothing more. A body that is then not sent counts as lost on the way.
+   */
+  transmit(now: number, view: DataView, at: number, limit: number): number {
+    if (this.state.name === 'closed') return this.sayGoodbye(view, at, limit);
+    let end = at;
+    if (this.hello.wanted && end + LINK_FRAME_HEAD + HELLO_SIZE <= limit) {
+      end = encodeHello(view, end, this.hello.take(now));
+    }
+    end = this.receiver.transmit(view, end, limit);
+    if (this.isUp) end = this.sender.transmit(now, view, end, limit);
+    return end - at;
+  }
+
+  private sayGoodbye(view: DataView, at: number, limit: number): number {
+    if (this.goodbye === undefined || at + CLOSE_FRAME_SIZE > limit) return 0;
+    const end = encodeClose(view, at, this.goodbye);
+    this.goodbye = undefined;
+    return end - at;
+  }
+
+  /** When to call `timeout`, µs; Infinity for never. Noting received records never brings it forward. */
+  nextTimeout(): number {
+    return this.isUp
+      ? Math.min(this.hello.nextTimeout(), this.sender.nextTimeout())
+      : this.hello.nextTimeout();
+  }
+
+  private nonZero(): number {
+    return this.random() >>> 0 || 1;
+  }
+}
