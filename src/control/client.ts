@@ -99,6 +99,7 @@ export class ControlClient implements AgentApi {
         cause: error,
       });
     }
+    if (code?.startsWith('HPE_') === true) return foreign(error);
     return new ControlError(
       'EIO',
       `talking to the agent at ${this.socketPath} failed (${code ?? error.message})`,
