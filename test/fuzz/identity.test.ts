@@ -87,7 +87,9 @@ describe('altered certificates', () => {
     const unusedBits = Uint8Array.from(signature.raw);
     unusedBits[2] = 1;
     const bits = writeTlv(0x30, body.raw, algorithm.raw, unusedBits);
-    for (const form of [long, indefinite, withNull, bits]) expect(trust.verify(form, NOW).ok).toBe(false);
+    const extra = writeTlv(0x30, inner, Uint8Array.of(0x05, 0x00));
+    for (const form of [long, indefinite, withNull, bits, extra])
+      expect(trust.verify(form, NOW).ok).toBe(false);
     expect(trust.verify(der, NOW).ok).toBe(true);
   });
 });

@@ -74,6 +74,17 @@ describe('a trust store', () => {
     });
   });
 
+  it("refuses what its root's key signed in another CA's name", async () => {
+    const alias = await makeCa('Alias CA', ['10.77.0.0/16'], term('alias', 3650), 'Test CA');
+    const theirs = await makeNode(alias, request('x', { addresses: ['10.77.0.9'] }));
+    const verdict = trust.verify(theirs.certificate.der, SPRING);
+    expect(verdict).toMatchObject({
+      ok: false,
+      reason: 'unknown-ca',
+      text: expect.stringMatching(/CN=Test CA.*CN=Alias CA/),
+    });
+  });
+
   it('refuses a certificate whose signature was altered', () => {
     const der = Uint8Array.from(node.certificate.der);
     der[der.length - 1] ^= 1;
