@@ -22,10 +22,10 @@ bool agree(Cipher cipher) {
   for (size_t i = 0; i < sizeof a; i++) a[i] = b[i] = static_cast<uint8_t>(i);
   const auto ours = makeIpsecMbKey(cipher, key), theirs = makeOpenSslKey(cipher, key);
   if (ours == nullptr || theirs == nullptr) return false;
-  if (!ours->seal(nonce, header, a, 300) || !theirs->seal(nonce, header, b, 300) || memcmp(a, b, sizeof a) != 0) return false;
-  if (!ours->open(nonce, header, a, 300)) return false;
+  const AeadMessage our = {nonce, header, kRecordHeader, a, 300}, their = {nonce, header, kRecordHeader, b, 300};
+  if (!ours->seal(our) || !theirs->seal(their) || memcmp(a, b, sizeof a) != 0 || !ours->open(our)) return false;
   b[17] ^= 1;
-  return !ours->open(nonce, header, b, 300);
+  return !ours->open(their);
 }
 
 void describe(Engine* engine, const char* gcm, const char* chacha) {
@@ -82,7 +82,7 @@ bool sealOne(const Aead& aead, const Batch& batch, int i) {
   AeadKey* key = aead.key(batch.cell(kKey, i));
   if (record == nullptr || key == nullptr || length < kRecordHeader) return false;
   const Nonce nonce(record);
-  if (!key->seal(nonce.bytes, record, record + kRecordHeader, static_cast<size_t>(length - kRecordHeader))) return false;
+  if (!key->seal({nonce.bytes, record, kRecordHeader, record + kRecordHeader, static_cast<size_t>(length - kRecordHeader)})) return false;
   batch.cell(kLength, i) = length + kRecordTag;
   return true;
 }
@@ -94,7 +94,7 @@ bool openOne(const Aead& aead, const Batch& batch, int i) {
   if (record == nullptr || key == nullptr || length < kRecordHeader + kRecordTag) return false;
   const size_t body = static_cast<size_t>(length - kRecordHeader - kRecordTag);
   const Nonce nonce(record);
-  if (!key->open(nonce.bytes, record, record + kRecordHeader, body)) {
+  if (!key->open({nonce.bytes, record, kRecordHeader, record + kRecordHeader, body})) {
     memset(record + kRecordHeader, 0, body);  // what a forger's bytes decrypt to is nobody's business
     return false;
   }
@@ -194,6 +194,31 @@ napi_value aeadOpenRecords(napi_env env, napi_callback_info info) {
   return makeInt(env, authentic);
 }
 
+/**
+ * aeadVector(forceOpenSsl, cipher, key, nonce, header, body, open) -> boolean: one message of any header length, for the published
+ * test vectors. `body` ends in 16 bytes of tag or room for it.
+ */
+napi_value aeadVector(napi_env env, napi_callback_info info) {
+  Args<7> args(env, info);
+  bool openssl = false, open = false;
+  int32_t cipher = 0;
+  Span<uint8_t> key, nonce, header, body;
+  napi_get_value_bool(env, args.value[0], &openssl);
+  napi_get_value_bool(env, args.value[6], &open);
+  if (!getInt(env, args.value[1], &cipher) || !getBytes(env, args.value[2], &key) || !getBytes(env, args.value[3], &nonce) ||
+      !getBytes(env, args.value[4], &header) || !getBytes(env, args.value[5], &body)) {
+    return nullptr;
+  }
+  if (cipher < 0 || cipher > 1 || key.length != kKeyBytes || nonce.length != kNonceBytes || body.length < kTagBytes) {
+    throwCode(env, "ERANGE", "a message of other lengths was expected");
+    return nullptr;
+  }
+  const Engine& engine = openssl ? engines().openssl : engines().best;
+  const auto made = engine.make[cipher](static_cast<Cipher>(cipher), key.data);
+  const AeadMessage message = {nonce.data, header.data, header.length, body.data, body.length - kTagBytes};
+  return makeBool(env, made != nullptr && (open ? made->open(message) : made->seal(message)));
+}
+
 napi_value aeadClose(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   auto* aead = getHandle<Aead>(env, args.value[0]);
@@ -210,6 +235,7 @@ void exportAead(napi_env env, napi_value exports) {
   setFunction(env, exports, "aeadSeal", aeadSeal);
   setFunction(env, exports, "aeadOpenRecords", aeadOpenRecords);
   setFunction(env, exports, "aeadClose", aeadClose);
+  setFunction(env, exports, "aeadVector", aeadVector);
 }
 
 }  // namespace causeway

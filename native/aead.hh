@@ -10,14 +10,22 @@ namespace causeway {
 enum class Cipher : int { Aes256Gcm, ChaCha20Poly1305 };
 constexpr size_t kKeyBytes = 32, kNonceBytes = 12, kTagBytes = 16;
 
+struct AeadMessage {
+  const uint8_t* nonce;   // kNonceBytes
+  const uint8_t* header;  // associated data
+  size_t headerLength;
+  uint8_t* body;
+  size_t length;          // of the body; kTagBytes of tag, or of room for it, follow
+};
+
 /** One key ready for use. Erased by its destructor. Not shared between threads. */
 class AeadKey {
  public:
   virtual ~AeadKey() = default;
-  /** Encrypts `length` bytes at `body` in place and writes the tag behind them. */
-  virtual bool seal(const uint8_t* nonce, const uint8_t* header, uint8_t* body, size_t length) = 0;
-  /** Decrypts in place; false if the tag behind the body is wrong (constant time), and then the body is undefined. */
-  virtual bool open(const uint8_t* nonce, const uint8_t* header, uint8_t* body, size_t length) = 0;
+  /** Encrypts the body in place and writes the tag behind it. */
+  virtual bool seal(const AeadMessage& message) = 0;
+  /** Decrypts in place; false if the tag behind the body is wrong (compared in constant time), and then the body is undefined. */
+  virtual bool open(const AeadMessage& message) = 0;
 };
 
 using MakeKey = std::unique_ptr<AeadKey> (*)(Cipher cipher, const uint8_t* key);

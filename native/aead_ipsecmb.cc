@@ -68,17 +68,19 @@ class GcmKey final : public AeadKey {
   explicit GcmKey(const uint8_t* key) { IMB_AES256_GCM_PRE(library().manager, key, &data_); }
   ~GcmKey() override { explicit_bzero(&data_, sizeof data_); }
 
-  bool seal(const uint8_t* nonce, const uint8_t* header, uint8_t* body, size_t length) override {
+  bool seal(const AeadMessage& m) override {
     gcm_context_data context;
-    IMB_AES256_GCM_ENC(library().manager, &data_, &context, body, body, length, nonce, header, kRecordHeader, body + length, kTagBytes);
+    IMB_AES256_GCM_ENC(library().manager, &data_, &context, m.body, m.body, m.length, m.nonce, m.header, m.headerLength,
+                       m.body + m.length, kTagBytes);
     return true;
   }
 
-  bool open(const uint8_t* nonce, const uint8_t* header, uint8_t* body, size_t length) override {
+  bool open(const AeadMessage& m) override {
     gcm_context_data context;
     uint8_t tag[kTagBytes];
-    IMB_AES256_GCM_DEC(library().manager, &data_, &context, body, body, length, nonce, header, kRecordHeader, tag, kTagBytes);
-    return sameTag(tag, body + length);
+    IMB_AES256_GCM_DEC(library().manager, &data_, &context, m.body, m.body, m.length, m.nonce, m.header, m.headerLength, tag,
+                       kTagBytes);
+    return sameTag(tag, m.body + m.length);
   }
 
  private:
@@ -90,23 +92,23 @@ class ChaChaKey final : public AeadKey {
   explicit ChaChaKey(const uint8_t* key) { memcpy(key_, key, sizeof key_); }
   ~ChaChaKey() override { explicit_bzero(key_, sizeof key_); }
 
-  bool seal(const uint8_t* nonce, const uint8_t* header, uint8_t* body, size_t length) override {
-    IMB_MGR* m = library().manager;
+  bool seal(const AeadMessage& m) override {
+    IMB_MGR* manager = library().manager;
     alignas(64) chacha20_poly1305_context_data context;
-    IMB_CHACHA20_POLY1305_INIT(m, key_, &context, nonce, header, kRecordHeader);
-    IMB_CHACHA20_POLY1305_ENC_UPDATE(m, key_, &context, body, body, length);
-    IMB_CHACHA20_POLY1305_ENC_FINALIZE(m, &context, body + length, kTagBytes);
+    IMB_CHACHA20_POLY1305_INIT(manager, key_, &context, m.nonce, m.header, m.headerLength);
+    IMB_CHACHA20_POLY1305_ENC_UPDATE(manager, key_, &context, m.body, m.body, m.length);
+    IMB_CHACHA20_POLY1305_ENC_FINALIZE(manager, &context, m.body + m.length, kTagBytes);
     return true;
   }
 
-  bool open(const uint8_t* nonce, const uint8_t* header, uint8_t* body, size_t length) override {
-    IMB_MGR* m = library().manager;
+  bool open(const AeadMessage& m) override {
+    IMB_MGR* manager = library().manager;
     alignas(64) chacha20_poly1305_context_data context;
     uint8_t tag[kTagBytes];
-    IMB_CHACHA20_POLY1305_INIT(m, key_, &context, nonce, header, kRecordHeader);
-    IMB_CHACHA20_POLY1305_DEC_UPDATE(m, key_, &context, body, body, length);
-    IMB_CHACHA20_POLY1305_DEC_FINALIZE(m, &context, tag, kTagBytes);
-    return sameTag(tag, body + length);
+    IMB_CHACHA20_POLY1305_INIT(manager, key_, &context, m.nonce, m.header, m.headerLength);
+    IMB_CHACHA20_POLY1305_DEC_UPDATE(manager, key_, &context, m.body, m.body, m.length);
+    IMB_CHACHA20_POLY1305_DEC_FINALIZE(manager, &context, tag, kTagBytes);
+    return sameTag(tag, m.body + m.length);
   }
 
  private:

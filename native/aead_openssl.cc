@@ -38,29 +38,24 @@ class OpenSslKey final : public AeadKey {
   explicit OpenSslKey(EVP_CIPHER_CTX* context) : context_(context) {}
   ~OpenSslKey() override { EVP_CIPHER_CTX_free(context_); }
 
-  bool seal(const uint8_t* nonce, const uint8_t* header, uint8_t* body, size_t length) override {
-    return begin(nonce, header, 1) && crypt(body, length) && finish(body + length) &&
-           EVP_CIPHER_CTX_ctrl(context_, EVP_CTRL_AEAD_GET_TAG, kTagBytes, body + length) == 1;
+  bool seal(const AeadMessage& m) override {
+    return begin(m, 1) && crypt(m) && EVP_CIPHER_CTX_ctrl(context_, EVP_CTRL_AEAD_GET_TAG, kTagBytes, m.body + m.length) == 1;
   }
 
-  bool open(const uint8_t* nonce, const uint8_t* header, uint8_t* body, size_t length) override {
-    return begin(nonce, header, 0) && EVP_CIPHER_CTX_ctrl(context_, EVP_CTRL_AEAD_SET_TAG, kTagBytes, body + length) == 1 &&
-           crypt(body, length) && finish(body + length);
+  bool open(const AeadMessage& m) override {
+    return begin(m, 0) && EVP_CIPHER_CTX_ctrl(context_, EVP_CTRL_AEAD_SET_TAG, kTagBytes, m.body + m.length) == 1 && crypt(m);
   }
 
  private:
-  bool begin(const uint8_t* nonce, const uint8_t* header, int encrypt) {
+  bool begin(const AeadMessage& m, int encrypt) {
     int out = 0;
-    return EVP_CipherInit_ex(context_, nullptr, nullptr, nullptr, nonce, encrypt) == 1 &&
-           EVP_CipherUpdate(context_, nullptr, &out, header, kRecordHeader) == 1;
+    return EVP_CipherInit_ex(context_, nullptr, nullptr, nullptr, m.nonce, encrypt) == 1 &&
+           EVP_CipherUpdate(context_, nullptr, &out, m.header, static_cast<int>(m.headerLength)) == 1;
   }
-  bool crypt(uint8_t* body, size_t length) {
+  bool crypt(const AeadMessage& m) {
     int out = 0;
-    return length == 0 || EVP_CipherUpdate(context_, body, &out, body, static_cast<int>(length)) == 1;
-  }
-  bool finish(uint8_t* end) {
-    int out = 0;
-    return EVP_CipherFinal_ex(context_, end, &out) == 1;
+    if (m.length > 0 && EVP_CipherUpdate(context_, m.body, &out, m.body, static_cast<int>(m.length)) != 1) return false;
+    return EVP_CipherFinal_ex(context_, m.body + m.length, &out) == 1;
   }
   EVP_CIPHER_CTX* const context_;
 };

@@ -87,6 +87,15 @@ interface Addon {
   aeadSeal(handle: Handle, bytes: Uint8Array, table: Int32Array, order: Int32Array, n: number): void;
   aeadOpenRecords(handle: Handle, bytes: Uint8Array, table: Int32Array, order: Int32Array, n: number): number;
   aeadClose(handle: Handle): void;
+  aeadVector(
+    forceOpenSsl: boolean,
+    cipher: 0 | 1,
+    key: Uint8Array,
+    nonce: Uint8Array,
+    header: Uint8Array,
+    body: Uint8Array,
+    open: boolean,
+  ): boolean;
   timerOpen(callback: () => void): Handle;
   timerArm(handle: Handle, micros: number): void;
   timerClose(handle: Handle): void;
@@ -247,13 +256,17 @@ class NativeUdp implements UdpSocket {
 
 const CIPHER_NUMBER: Record<Cipher, 0 | 1> = { 'aes-256-gcm': 0, 'chacha20-poly1305': 1 };
 
+function forceOpenSsl(): boolean {
+  return process.env['CAUSEWAY_AEAD'] === 'openssl';
+}
+
 class NativeAead implements Aead {
   readonly engine: string;
   readonly #addon: Addon;
   readonly #handle: Handle;
 
   constructor(addon: Addon, slots: number) {
-    const opened = attempt('AEAD', () => addon.aeadOpen(slots, process.env['CAUSEWAY_AEAD'] === 'openssl'));
+    const opened = attempt('AEAD', () => addon.aeadOpen(slots, forceOpenSsl()));
     this.#addon = addon;
     this.#handle = opened.handle;
     this.engine = opened.engine;
@@ -398,4 +411,25 @@ export function coalesce(
 /** The addon's idea of the table's columns, for the test that holds it against COLUMNS. */
 export function nativeColumns(): string[] {
   return load().columns;
+}
+
+/**
+ * Seals or opens one message in place, with a nonce and a header of the caller's choice: for published test vectors, which the record
+ * format can't express. `body` ends in the tag, or in room for it. Obeys CAUSEWAY_AEAD.
+ */
+export function aeadVector(
+  direction: 'seal' | 'open',
+  cipher: Cipher,
+  message: { key: Uint8Array; nonce: Uint8Array; header: Uint8Array; body: Uint8Array },
+): boolean {
+  const { key, nonce, header, body } = message;
+  return load().aeadVector(
+    forceOpenSsl(),
+    CIPHER_NUMBER[cipher],
+    key,
+    nonce,
+    header,
+    body,
+    direction === 'open',
+  );
 }
