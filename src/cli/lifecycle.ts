@@ -55,7 +55,7 @@ interface DownOptions extends CommonOptions {
 async function runDown(options: DownOptions, { out, err }: Output): Promise<void> {
   const { tun, socket } = downTarget(options, err);
   const stopped = await stopAgent(new ControlClient(socket));
-  const { removeLeftovers } = await import('../tun/host.js');
+  const { removeLeftovers } = await import('../tun/index.js');
   const removed = await removeLeftovers(tun);
   if (options.json === true) return out(json({ stopped, removed }));
   out(stopped ? 'stopped' : `no agent at ${socket}`);

@@ -1,0 +1,278 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { main } from '../../../src/cli/main.js';
+import { ControlServer } from '../../../src/control/index.js';
+import { FakeAgent, STATUS } from '../../support/control/agent.js';
+import { lifetime, TestAuthority } from '../../support/pki/authority.js';
+
+let directory: string;
+let socket: string;
+let server: ControlServer;
+const agent = new FakeAgent();
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'cw-cli-'));
+  socket = join(directory, 'a.sock');
+  server = new ControlServer(agent, socket);
+  await server.listen();
+});
+afterAll(async () => {
+  await server.close();
+  rmSync(directory, { recursive: true });
+});
+
+let out: string[];
+let err: string[];
+beforeEach(() => {
+  out = [];
+  err = [];
+});
+
+const run = (...argv: string[]): Promise<number> =>
+  main(argv, { out: (text) => void out.push(text), err: (text) => void err.push(text) });
+
+const shown = (): string => out.join('\n');
+
+describe('usage', () => {
+  test('help lists the commands and succeeds', async () => {
+    expect(await run('--help')).toBe(0);
+    for (const command of [
+      'up',
+      'down',
+      'check',
+      'reload',
+      'status',
+      'peers',
+      'links',
+      'routes',
+      'ping',
+      'doctor',
+      'ca',
+    ]) {
+      expect(shown()).toMatch(new RegExp(`^  ${command} `, 'm'));
+    }
+    expect(shown()).toContain('0 done, 1 failed, 2 wrong usage or configuration, 3 no agent there');
+  });
+
+  test("the version is the package's", async () => {
+    expect(await run('--version')).toBe(0);
+    expect(out).toEqual(['0.1.0']);
+  });
+
+  test.each([
+    [['statsu'], 'Did you mean status?'],
+    [['status', '--jsn'], 'Did you mean --json?'],
+    [['status', 'surplus'], 'too many arguments'],
+    [['ping'], "missing required argument 'target'"],
+    [['ping', 'c', '-n', 'x'], 'Give a whole number.'],
+    [['ping', 'c', '-i', '0'], 'Give seconds, 0.01 to 60.'],
+    [['check'], "required option '-c, --config <file>' not specified"],
+    [['up'], "required option '-c, --config <file>' not specified"],
+    [['down'], 'name the configuration with -c FILE, or the interface with --tun NAME'],
+  ])('%j is wrong usage', async (argv, message) => {
+    expect(await run(...argv)).toBe(2);
+    expect(err.join('\n')).toContain(message);
+    expect(out).toEqual([]);
+  });
+
+  test('no command at all shows the help, as an error', async () => {
+    expect(await run()).toBe(2);
+    expect(err.join('\n')).toContain('Usage: causeway');
+  });
+});
+
+describe('with an agent', () => {
+  test.each([
+    ['status', () => agent.status()],
+    ['peers', () => agent.peers()],
+    ['links', () => agent.links()],
+    ['routes', () => agent.routes()],
+  ] as const)('%s --json is what the agent said', async (command, value) => {
+    expect(await run(command, '--json', '-s', socket)).toBe(0);
+    expect(JSON.parse(shown())).toEqual(value());
+  });
+
+  test('status names what an operator looks for', async () => {
+    expect(await run('status', '-s', socket)).toBe(0);
+    for (const text of [
+      /^node +a \(00000012\), ready, up 1 h 2 min$/m,
+      /^addresses +10\.77\.0\.1, fd77::1$/m,
+      /^tun +cw0, mtu 1380 \(vnetHeader, tso\)$/m,
+      /^listen +\[::\]:7100 \(gso\)$/m,
+      /^certificate +until 2027-01-01, 20 d left$/m,
+      /^peers +1 of 2 connected$/m,
+      /^relayed +5 +500 B$/m,
+      /^no-route +7$/m,
+      /^warning: peer c: no answer$/m,
+    ]) {
+      expect(shown()).toMatch(text);
+    }
+  });
+
+  test('peers say why not', async () => {
+    expect(await run('peers', '-s', socket)).toBe(0);
+    expect(shown().split('\n')).toEqual([
+      'peer  state      for    endpoint            rtt  why',
+      'b     connected  1 min  192.0.2.2:7100  20.4 ms',
+      'c     failed     5 s    192.0.2.3:7100        –  no answer; is the agent up there?',
+    ]);
+  });
+
+  test('routes tell ours, the way, and no way apart', async () => {
+    expect(await run('routes', '-s', socket)).toBe(0);
+    expect(shown().split('\n')).toEqual([
+      'prefix        owner  via           hops      cost',
+      '10.77.0.1/32  a      this node        0  0.000 ms',
+      '10.77.0.3/32  c      b                2   40.0 ms',
+      '10.77.0.4/32  d      no way there     –         –',
+    ]);
+  });
+
+  test('links are a line each', async () => {
+    expect(await run('links', '-s', socket)).toBe(0);
+    expect(shown()).toMatch(
+      /^b +up +1 min +20\.4 ms +20\.0 ms +10 \/ 1000 B +11 \/ 1\.1 KiB +42 s +aes-256-gcm +192\.0\.2\.2:7100$/m,
+    );
+  });
+
+  test('CAUSEWAY_SOCKET stands in for -s', async () => {
+    process.env['CAUSEWAY_SOCKET'] = socket;
+    try {
+      expect(await run('status')).toBe(0);
+    } finally {
+      delete process.env['CAUSEWAY_SOCKET'];
+    }
+  });
+
+  test('a refused reload is one line and a failure', async () => {
+    expect(await run('reload', '-s', socket)).toBe(1);
+    expect(err).toEqual(['causeway: /etc/causeway/a.yaml:3:1: tun.nam: unknown key; did you mean "name"?']);
+  });
+
+  test("doctor shows the agent's findings beside the host's, and fails for an error", async () => {
+    expect(await run('doctor', '--json', '-s', socket)).toBe(1);
+    const findings = JSON.parse(shown()) as { subject: string }[];
+    expect(findings).toContainEqual({
+      level: 'error',
+      subject: 'peer c',
+      message: 'no answer',
+      remedy: 'start it',
+    });
+    expect(findings.map(({ subject }) => subject)).toContain('kernel');
+  });
+});
+
+describe('ping', () => {
+  test('names the hops of every reply and sums up', async () => {
+    expect(await run('ping', 'c', '-n', '3', '-s', socket)).toBe(0);
+    expect(shown().split('\n')).toEqual([
+      'c, through the overlay:',
+      '1  1.00 ms  there: b → c  back: b → a',
+      '2  lost: timeout',
+      '3  3.00 ms  there: b → c  back: b → a',
+      'c: 3 sent, 2 answered, 33.3 % lost; least 1.00 ms, median 2.00 ms, most 3.00 ms',
+    ]);
+  });
+
+  test('as JSON is an event a line, the sum last', async () => {
+    expect(await run('ping', 'c', '-n', '2', '--json', '-s', socket)).toBe(0);
+    expect(out.map((line) => (JSON.parse(line) as { type: string }).type)).toEqual([
+      'start',
+      'reply',
+      'lost',
+      'summary',
+    ]);
+    expect(JSON.parse(out[3])).toEqual({
+      type: 'summary',
+      sent: 2,
+      received: 1,
+      lossPercent: 50,
+      rttMicros: { min: 1000, median: 1000, max: 1000 },
+    });
+  });
+
+  test('without any answer it fails', async () => {
+    expect(await run('ping', 'mute', '-n', '2', '-s', socket)).toBe(1);
+    expect(shown()).toContain('mute: 2 sent, 0 answered, 100 % lost');
+    expect(err).toEqual(['causeway: no answer from mute']);
+  });
+
+  test('of an unknown target fails in one line', async () => {
+    expect(await run('ping', 'x', '-s', socket)).toBe(1);
+    expect(err).toEqual(['causeway: no node of the overlay is called x']);
+  });
+});
+
+describe('without an agent', () => {
+  test.each(['status', 'peers', 'links', 'routes', 'reload'])(
+    '%s ends with 3 and one line',
+    async (command) => {
+      const nobody = join(directory, 'nobody.sock');
+      expect(await run(command, '-s', nobody)).toBe(3);
+      expect(err).toEqual([`causeway: no agent at ${nobody}; start one with "causeway up -c FILE"`]);
+      expect(out).toEqual([]);
+    },
+  );
+
+  test('doctor looks at the host all the same', async () => {
+    await run('doctor', '-s', join(directory, 'nobody.sock'));
+    expect(shown()).toMatch(/^ok +kernel/m);
+    expect(shown()).toMatch(/^warning +agent +no agent at /m);
+  });
+});
+
+describe('check', () => {
+  test('finds a good configuration good', async () => {
+    const now = Date.now();
+    const authority = await TestAuthority.create(now);
+    const file = await authority.writeNode(directory, 'a', '10.77.0.1', lifetime(now));
+    expect(await run('check', '-c', file)).toBe(0);
+    expect(out).toEqual([`${file}: good; node a, 0 peers`]);
+    expect(await run('check', '-c', file, '--json')).toBe(0);
+    expect(JSON.parse(out[1])).toEqual({ ok: true, node: 'a', problems: [] });
+  });
+
+  test('gives each problem a line and ends with 2', async () => {
+    const file = join(directory, 'bad.yaml');
+    writeFileSync(file, 'node: a\npki: {ca: x.crt, cert: x.crt, key: x.key}\ntnu: {}\nlog: {level: loud}\n');
+    expect(await run('check', '-c', file)).toBe(2);
+    expect(err).toEqual([
+      `${file}:3:1: tnu: unknown key; did you mean "tun"?`,
+      `${file}:4:7: log.level: use one of trace, debug, info, warn, error, fatal, silent`,
+    ]);
+  });
+
+  test('names certificates that are missing', async () => {
+    const file = join(directory, 'missing.yaml');
+    writeFileSync(file, 'node: a\npki: {ca: x.crt, cert: x.crt, key: x.key}\n');
+    expect(await run('check', '-c', file)).toBe(2);
+    expect(err.join('\n').split('\n')).toEqual(
+      ['ca', 'cert', 'key'].map((key) => expect.stringContaining(`pki.${key}: `)),
+    );
+    expect(await run('check', '-c', file, '--json')).toBe(2);
+    expect(JSON.parse(shown())).toMatchObject({
+      ok: false,
+      problems: [{ key: 'pki.ca' }, { key: 'pki.cert' }, { key: 'pki.key' }],
+    });
+  });
+});
+
+describe('errors', () => {
+  test('have no stack unless CAUSEWAY_DEBUG asks for it', async () => {
+    const broken = { ...STATUS, counters: null };
+    agent.status = () => broken as never;
+    try {
+      expect(await run('status', '-s', socket)).toBe(1);
+      expect(err).toHaveLength(1);
+      expect(err[0]).toMatch(/^causeway: [^\n]+$/);
+      process.env['CAUSEWAY_DEBUG'] = '1';
+      expect(await run('status', '-s', socket)).toBe(1);
+      expect(err[1]).toMatch(/\n +at /);
+    } finally {
+      delete process.env['CAUSEWAY_DEBUG'];
+      agent.status = () => STATUS;
+    }
+  });
+});
