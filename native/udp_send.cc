@@ -21,6 +21,8 @@ void countError(Udp* udp, int error) {
 
 bool isMapped(const uint32_t* words) { return words[0] == 0 && words[1] == 0 && words[2] == htonl(0xffff); }
 bool isZero(const uint32_t* words) { return (words[0] | words[1] | words[2] | words[3]) == 0; }
+/** What kernels answer (Linux 6 differently from 5) when the source address asked for is not this host's. */
+bool mayMeanLostAddress(int error) { return error == EINVAL || error == EADDRNOTAVAIL || error == ENETUNREACH || error == ENODEV; }
 bool isLinkLocal(const uint32_t* words) { return (ntohl(words[0]) & 0xffc00000) == 0xfe800000; }
 
 socklen_t writeAddress(const Udp& udp, const Endpoint& endpoint, sockaddr_in6* to) {
@@ -199,7 +201,7 @@ class Sender {
   bool sendSingly(int m, int error) {
     const auto& message = s_.sent[m];
     Endpoint& endpoint = slots_[message.slot];
-    const bool lostAddress = (error == EINVAL || error == EADDRNOTAVAIL || error == ENODEV) && !isZero(endpoint.local);
+    const bool lostAddress = mayMeanLostAddress(error) && !isZero(endpoint.local);
     if (error != 0 && !lostAddress) {
       for (int k = 0; k < message.count; k++) countError(udp_, error);
       return true;
@@ -229,7 +231,7 @@ class Sender {
         sent = sendmsg(udp_->fd, &header, MSG_DONTWAIT);
       } while (sent < 0 && errno == EINTR);
       if (sent >= 0) return 0;
-      if ((errno != EINVAL && errno != EADDRNOTAVAIL && errno != ENODEV) || isZero(endpoint->local)) break;
+      if (!mayMeanLostAddress(errno) || isZero(endpoint->local)) break;
       memset(endpoint->local, 0, sizeof endpoint->local);
     }
     return errno;
