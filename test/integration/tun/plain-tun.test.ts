@@ -6,12 +6,12 @@
 import { existsSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PACKET_PARTIAL, createBatch } from '../../../src/io/batch.js';
-import { write16 } from '../../../src/io/plain/checksum.js';
 import { createPlainIo } from '../../../src/io/plain/index.js';
 import type { TunDevice } from '../../../src/io/ports.js';
 import { packetInto, packetsOf } from '../../unit/io/batches.js';
 import { buildPacket } from '../../unit/io/packets.js';
 import { until } from '../../unit/io/conformance.js';
+import { answerPings } from './echo.js';
 import { createNamespace, isRoot, moveInto, type Namespace } from './namespace.js';
 
 const NAME = `cwp${process.pid}`;
@@ -35,18 +35,7 @@ describe.skipIf(!usable)('a TUN device without the addon (needs root and /dev/ne
   });
 
   it('answers ping packet by packet', async () => {
-    const batch = createBatch(1 << 17, 64);
-    tun.onReadable(() => {
-      const n = tun.read(batch);
-      for (let i = 0; i < n; i++) turnIntoReply(batch.bytes, batch.offset[i]);
-      expect(
-        tun.write(
-          batch,
-          Int32Array.from({ length: n }, (_, i) => i),
-          n,
-        ),
-      ).toBe(n);
-    });
+    answerPings(tun);
     const output = await namespace.run('ping', '-c', '5', '-i', '0.05', '-W', '2', '-s', '1000', '10.77.9.2');
     expect(output).toContain('5 packets transmitted, 5 received');
   });
@@ -138,13 +127,3 @@ describe.skipIf(!isRoot)('plain UDP as root', () => {
     expect(sockets).toContain('fwmark:0xca75');
   });
 });
-
-/** An echo request becomes its reply: addresses swapped, type 0, checksum adjusted (RFC 1624). */
-function turnIntoReply(bytes: Uint8Array, at: number): void {
-  const source = bytes.slice(at + 12, at + 16);
-  bytes.copyWithin(at + 12, at + 16, at + 20);
-  bytes.set(source, at + 16);
-  bytes[at + 20] = 0;
-  const sum = ((bytes[at + 22] << 8) | bytes[at + 23]) + 0x0800;
-  write16(bytes, at + 22, (sum & 0xffff) + (sum >> 16));
-}
