@@ -12,11 +12,18 @@ import { CliError, EXIT } from './errors.js';
 const STOP_PATIENCE = 15_000;
 const STOP_POLL = 50;
 
-interface ConfigOptions extends CommonOptions {
+interface CheckOptions extends CommonOptions {
   config: string;
 }
 
 export function registerLifecycle(program: Command, output: Output, exit: (code: number) => void): void {
+  registerUp(program, exit);
+  registerDown(program, output);
+  registerCheck(program, output, exit);
+  registerReload(program, output);
+}
+
+function registerUp(program: Command, exit: (code: number) => void): void {
   program
     .command('up')
     .description('run the agent in the foreground until it is told to stop')
@@ -27,24 +34,31 @@ export function registerLifecycle(program: Command, output: Output, exit: (code:
       const { runAgent } = await import('../agent/main.js');
       exit(await runAgent({ configFile: config, plain }));
     });
-  withSocket(
-    withJson(
-      program
-        .command('down')
-        .description('stop the agent, and remove what one that crashed left on the host')
-        .option('-c, --config <file>', 'configuration file')
-        .option('--tun <name>', 'interface to clean up, where the configuration is gone or broken'),
-    ),
-  ).action((options: DownOptions) => runDown(options, output));
-  withJson(
-    program
-      .command('check')
-      .description('check a configuration and the certificates it names, without starting anything')
-      .requiredOption('-c, --config <file>', 'configuration file'),
-  ).action((options: ConfigOptions) => runCheck(options, output, exit));
-  withSocket(
-    withJson(program.command('reload').description('have the agent read its configuration again')),
-  ).action((options: CommonOptions) => runReload(options, output));
+}
+
+function registerDown(program: Command, output: Output): void {
+  const command = program
+    .command('down')
+    .description('stop the agent, and remove what one that crashed left on the host')
+    .option('-c, --config <file>', 'configuration file')
+    .option('--tun <name>', 'interface to clean up, where the configuration is gone or broken');
+  withSocket(withJson(command)).action((options: DownOptions) => runDown(options, output));
+}
+
+function registerCheck(program: Command, output: Output, exit: (code: number) => void): void {
+  const command = program
+    .command('check')
+    .description('check a configuration and the certificates it names, without starting anything')
+    .requiredOption('-c, --config <file>', 'configuration file');
+  withJson(command).action((options: CheckOptions) => runCheck(options, output, exit));
+}
+
+function registerReload(program: Command, output: Output): void {
+  const command = program
+    .command('reload')
+    .description('have the agent read its configuration again')
+    .option('-c, --config <file>', "configuration, to find the agent's socket in");
+  withSocket(withJson(command)).action((options: ReloadOptions) => runReload(options, output));
 }
 
 interface DownOptions extends CommonOptions {
@@ -113,7 +127,7 @@ function isAlive(pid: number): boolean {
 }
 
 function runCheck(
-  { config: file, json: asJson }: ConfigOptions,
+  { config: file, json: asJson }: CheckOptions,
   { out, err }: Output,
   exit: (code: number) => void,
 ): void {
@@ -127,8 +141,14 @@ function runCheck(
   if (asJson !== true) out(`${file}: good; node ${config.node}, ${count} peer${count === 1 ? '' : 's'}`);
 }
 
-async function runReload(options: CommonOptions, { out }: Output): Promise<void> {
-  const result = await clientOf(options).reload();
+interface ReloadOptions extends CommonOptions {
+  config?: string;
+}
+
+async function runReload(options: ReloadOptions, { out }: Output): Promise<void> {
+  const { config, socket } = options;
+  const named = config !== undefined && socket === undefined ? loadConfig(config).control.socket : undefined;
+  const result = await clientOf(named === undefined ? options : { socket: named }).reload();
   if (options.json === true) return out(json(result));
   if (result.applied.length > 0) out(`applied: ${result.applied.join(', ')}`);
   if (result.restart.length > 0)
