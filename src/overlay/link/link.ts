@@ -1,5 +1,6 @@
 /**
- * One neighbour's link: hellos and stream in one core. It lies above sessions, so a rekey doesn't touch it, and below routing.
+ * One neighbour's link: hellos (`hello`, with `rtt`) and stream (`stream-sender`, `stream-receiver`) in one core. It lies above
+ * sessions, so a rekey doesn't touch it, and below routing. It never sees keys, sockets or routed frames.
  *
  *  1. The caller opens a record; for every authentic one `noteReceived`, for data also `noteData`, for link frames `receive`.
  *  2. It acts on the events returned.

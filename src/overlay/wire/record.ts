@@ -1,5 +1,10 @@
 /**
- * The outer header of a datagram, and of a sealed record in particular (docs/wire-format.md).
+ * This folder holds one codec for each part of docs/wire-format.md: `record` the outer header, `routed` the header of routed
+ * frames, with `error` and `echo` for two kinds of them, `frames` the link frames, `sequence` the arithmetic of numbers that
+ * wrap, `reject` what a decoder answers to bytes that make no sense. What runs per packet reads and writes fields in place;
+ * the rest gives values. Nothing here throws, keeps state or knows what a frame is for.
+ *
+ * The outer header of a datagram, and of a sealed record in particular.
  *
  *  0                   1                   2                   3
  * +-------+-------+-----------------------------------------------+
