@@ -1,0 +1,71 @@
+/** What a `Router` asks of its shell, and what it counts. */
+import type { Prefix } from './identity.js';
+import type { MessageReject } from './messages.js';
+import type { RecordReject } from './record.js';
+import type { TablesSnapshot } from './tables.js';
+
+export type RouterDrop =
+  | MessageReject
+  | RecordReject
+  /** From a neighbour whose link isn't up. */
+  | 'no-link'
+  /** A certificate that did not verify; `detail` says why. */
+  | 'certificate-refused'
+  /** A certificate of another node than its message says. */
+  | 'certificate-origin'
+  /** Two names with one node id. */
+  | 'certificate-collision'
+  /** As many origins as the limit allows are held. */
+  | 'too-many-nodes'
+  /** A record that its origin's key did not sign. */
+  | 'signature'
+  /** A record that outlived its lifetime. */
+  | 'record-aged'
+  /** Evicted while it waited for its certificate. */
+  | 'no-certificate'
+  /** Not examined: this neighbour sent too much that did not verify. */
+  | 'neighbour-distrusted'
+  /** A neighbour that asks for too much. */
+  | 'request-limit';
+
+export type RouterNotice =
+  | { readonly kind: 'node-joined'; readonly nodeId: number; readonly name: string }
+  | { readonly kind: 'node-left'; readonly nodeId: number; readonly name: string }
+  /** Two names have one node id; records and addresses of `refused` are ignored. */
+  | {
+      readonly kind: 'id-collision';
+      readonly nodeId: number;
+      readonly kept: string;
+      readonly refused: string;
+    }
+  /** Two certificates claim one prefix; the older counts. */
+  | {
+      readonly kind: 'prefix-conflict';
+      readonly prefix: Prefix;
+      readonly winner: string;
+      readonly loser: string;
+    }
+  /** The mesh held a newer record of this node than this run had made: from now on `epoch` counts, and is to be persisted. */
+  | { readonly kind: 'epoch-overtaken'; readonly epoch: number }
+  /** The mesh holds a newer certificate of this node than this node has. */
+  | { readonly kind: 'own-certificate-superseded' };
+
+export type RouterAction =
+  /** For the neighbour's ordered control stream. The bytes may be shared with other sends: read only. */
+  | { readonly type: 'send'; readonly peer: number; readonly bytes: Uint8Array }
+  /** New forwarding tables, whole. */
+  | { readonly type: 'tables'; readonly snapshot: TablesSnapshot }
+  | { readonly type: 'drop'; readonly reason: RouterDrop; readonly peer: number; readonly detail?: string }
+  | { readonly type: 'notice'; readonly notice: RouterNotice };
+
+/** Counted since the start. */
+export interface RouterCounters {
+  recordsOriginated: number;
+  recordsInstalled: number;
+  /** Copies of what was held: the price of flooding. */
+  duplicates: number;
+  /** Records that waited for their origin's rate limit. */
+  deferred: number;
+  pathRuns: number;
+  readonly drops: Partial<Record<RouterDrop, number>>;
+}

@@ -1,0 +1,185 @@
+/**
+ * The link-state record: what an origin says of its own links, signed by its certificate's key. It says nothing of
+ * addresses; those come from the certificate alone.
+ *
+ *  0                   1                   2                   3
+ *  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+ * +---------------------------------------------------------------+
+ * |                       origin's node id                        |
+ * +---------------------------------------------------------------+
+ * |                             epoch                             |
+ * +---------------------------------------------------------------+
+ * |                           sequence                            |
+ * +-------------------------------+-------------------------------+
+ * |         lifetime, s           |        zero, not read         |
+ * +-------------------------------+-------------------------------+
+ * |      head of SHA-256 of the origin's certificate (8 bytes)    |
+ * |                                                               |
+ * +---------------+-------------------------------+---------------+
+ * | field type    |  length of value              |  value …
+ * +---------------+-------------------------------+
+ *
+ * Field 1, one per link, neighbours strictly ascending:
+ *
+ * +---------------------------------------------------------------+
+ * |                      neighbour's node id                      |
+ * +---------------------------------------------------------------+
+ * |                     round-trip time, µs                       |
+ * +---------------+---------------+-------------------------------+
+ * | subfield type | length        | value …   (any number of them)
+ * +---------------+---------------+
+ *
+ * Unknown fields and subfields are skipped; the signed bytes are kept and flooded on as they came.
+ */
+import { concatBytes, readU16, readU32, writeU16, writeU32 } from './bytes.js';
+import { CERTIFICATE_HASH } from './identity.js';
+
+export const RECORD_HEADER = 24;
+/** Bytes of a record, its header included, without the signature. */
+export const MAX_RECORD = 16_384;
+export const MAX_LINKS = 1024;
+
+const OFFSET = { origin: 0, epoch: 4, sequence: 8, lifetime: 12, certificate: 16 } as const;
+const FIELD_HEADER = 3;
+const FIELD_LINK = 1;
+const LINK_FIXED = 8;
+const SUBFIELD_HEADER = 2;
+
+const CONTEXT = new TextEncoder().encode('causeway link-state record v1\0');
+
+export interface Link {
+  readonly neighbour: number;
+  /** µs, 1 .. 2³²-1. */
+  readonly rtt: number;
+}
+
+export interface LinkStateRecord {
+  readonly origin: number;
+  /** Newer is the greater (epoch, sequence). */
+  readonly epoch: number;
+  readonly sequence: number;
+  /** Seconds from origination until it is forgotten, 1 .. 65535. */
+  readonly lifetime: number;
+  /** CERTIFICATE_HASH bytes. */
+  readonly certificate: Uint8Array;
+  /** Neighbours strictly ascending. */
+  readonly links: readonly Link[];
+}
+
+export type RecordReject =
+  | 'record-size'
+  | 'record-origin'
+  | 'record-lifetime'
+  | 'record-field'
+  | 'record-link'
+  | 'record-link-order'
+  | 'record-too-many-links';
+
+export type Decoded<T, R extends string> =
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly reason: R };
+
+/** The bytes to sign or verify: the context string, then the record. */
+export function signedBytes(record: Uint8Array): Uint8Array {
+  return concatBytes(CONTEXT, record);
+}
+
+/**
+ * The record's bytes, unsigned. `extra` is appended as it stands: fields that this version doesn't know.
+ * Throws where the links are not ascending or too many: our own fault, never a peer's.
+ */
+export function encodeRecord(record: LinkStateRecord, extra: Uint8Array = new Uint8Array(0)): Uint8Array {
+  const { links } = record;
+  const ascending = links.every((link, i) => i === 0 || links[i - 1].neighbour < link.neighbour);
+  if (!ascending || links.length > MAX_LINKS) throw new RangeError('links must ascend and be few enough');
+  const size = FIELD_HEADER + LINK_FIXED;
+  const bytes = new Uint8Array(RECORD_HEADER + links.length * size);
+  writeU32(bytes, OFFSET.origin, record.origin);
+  writeU32(bytes, OFFSET.epoch, record.epoch);
+  writeU32(bytes, OFFSET.sequence, record.sequence);
+  writeU16(bytes, OFFSET.lifetime, record.lifetime);
+  bytes.set(record.certificate.subarray(0, CERTIFICATE_HASH), OFFSET.certificate);
+  links.forEach((link, i) => {
+    const at = RECORD_HEADER + i * size;
+    bytes[at] = FIELD_LINK;
+    writeU16(bytes, at + 1, LINK_FIXED);
+    writeU32(bytes, at + FIELD_HEADER, link.neighbour);
+    writeU32(bytes, at + FIELD_HEADER + 4, link.rtt);
+  });
+  return extra.length === 0 ? bytes : concatBytes(bytes, extra);
+}
+
+export function decodeRecord(bytes: Uint8Array): Decoded<LinkStateRecord, RecordReject> {
+  if (bytes.length < RECORD_HEADER || bytes.length > MAX_RECORD) return { ok: false, reason: 'record-size' };
+  const origin = readU32(bytes, OFFSET.origin);
+  if (origin === 0) return { ok: false, reason: 'record-origin' };
+  const lifetime = readU16(bytes, OFFSET.lifetime);
+  if (lifetime === 0) return { ok: false, reason: 'record-lifetime' };
+  const links = decodeFields(bytes, origin);
+  if (typeof links === 'string') return { ok: false, reason: links };
+  const value = {
+    origin,
+    epoch: readU32(bytes, OFFSET.epoch),
+    sequence: readU32(bytes, OFFSET.sequence),
+    lifetime,
+    certificate: bytes.slice(OFFSET.certificate, OFFSET.certificate + CERTIFICATE_HASH),
+    links,
+  };
+  return { ok: true, value };
+}
+
+function decodeFields(bytes: Uint8Array, origin: number): Link[] | RecordReject {
+  const links: Link[] = [];
+  let at = RECORD_HEADER;
+  while (at < bytes.length) {
+    if (bytes.length - at < FIELD_HEADER) return 'record-field';
+    const start = at + FIELD_HEADER;
+    const end = start + readU16(bytes, at + 1);
+    if (end > bytes.length) return 'record-field';
+    if (bytes[at] === FIELD_LINK) {
+      const link = decodeLink(bytes, start, end);
+      if (link === undefined || link.neighbour === origin) return 'record-link';
+      if (links.length > 0 && links[links.length - 1].neighbour >= link.neighbour) return 'record-link-order';
+      if (links.push(link) > MAX_LINKS) return 'record-too-many-links';
+    }
+    at = end;
+  }
+  return links;
+}
+
+/** One link in bytes[start, end), or undefined where the bytes make none. */
+function decodeLink(bytes: Uint8Array, start: number, end: number): Link | undefined {
+  if (end - start < LINK_FIXED) return undefined;
+  let at = start + LINK_FIXED;
+  while (at < end) {
+    if (end - at < SUBFIELD_HEADER) return undefined;
+    at += SUBFIELD_HEADER + bytes[at + 1];
+  }
+  const neighbour = readU32(bytes, start);
+  const rtt = readU32(bytes, start + 4);
+  return at === end && neighbour !== 0 && rtt !== 0 ? { neighbour, rtt } : undefined;
+}
+
+/** What a duplicate is recognised by, without decoding the rest. `bytes` hold a record's header at least. */
+export function peekVersion(bytes: Uint8Array, at = 0): { origin: number; epoch: number; sequence: number } {
+  return {
+    origin: readU32(bytes, at + OFFSET.origin),
+    epoch: readU32(bytes, at + OFFSET.epoch),
+    sequence: readU32(bytes, at + OFFSET.sequence),
+  };
+}
+
+export interface Version {
+  readonly epoch: number;
+  readonly sequence: number;
+}
+
+/** Positive where `a` is the newer. */
+export function compareVersions(a: Version, b: Version): number {
+  return a.epoch - b.epoch || a.sequence - b.sequence;
+}
+
+/** The version after `version`; undefined after the last that 64 bits hold. */
+export function nextVersion(version: Version): Version | undefined {
+  if (version.sequence < 0xffffffff) return { epoch: version.epoch, sequence: version.sequence + 1 };
+  return version.epoch < 0xffffffff ? { epoch: version.epoch + 1, sequence: 1 } : undefined;
+}

@@ -1,0 +1,191 @@
+/**
+ * The forwarding tables, as a finished snapshot: the main thread encodes, transfers the buffers, and the forwarding
+ * worker wraps a `ForwardingTables` around them. Nothing is allocated per lookup; a snapshot is never changed.
+ *
+ * buffers[0] nodes, columns of 32-bit words, `n` each:    words of its head: n, own index, hash slots
+ *   node id · next hop · cost, µs · hops · first IPv4 · first IPv6 (4) · what there is (1 IPv4, 2 IPv6) · end of name
+ *   then `slots` words: node index + 1 by hash of the node id, 0 empty
+ * buffers[1] names, UTF-8, one behind the other
+ * buffers[2..5] the prefix table
+ */
+import { readU32 } from './bytes.js';
+import type { RouteCertificate } from './identity.js';
+import { PrefixTable } from './prefix-table.js';
+
+export interface TableNode {
+  readonly certificate: RouteCertificate;
+  /** Neighbour's node id, 0 where there is no path; the node's own id for this node itself. */
+  readonly nextHop: number;
+  /** µs, Infinity where there is no path. */
+  readonly cost: number;
+  readonly hops: number;
+}
+
+export interface TablesSnapshot {
+  /** For `ForwardingTables`; all of them may be transferred. */
+  readonly buffers: ArrayBuffer[];
+}
+
+const HEAD_WORDS = 3;
+const NAMED_COLUMNS = [
+  'nodeId',
+  'nextHop',
+  'cost',
+  'hops',
+  'v4',
+  'v60',
+  'v61',
+  'v62',
+  'v63',
+  'has',
+  'nameEnd',
+] as const;
+const HAS_V4 = 1;
+const HAS_V6 = 2;
+/** Cost of what cannot be reached. */
+export const NO_COST = 0xffffffff;
+
+/** `nodes` in ascending order of node id, `own` the index of this node among them, `prefixes` with those indices as owners. */
+export function encodeTables(
+  nodes: readonly TableNode[],
+  own: number,
+  prefixes: PrefixTable,
+): TablesSnapshot {
+  const n = nodes.length;
+  const slots = slotsFor(n);
+  const words = new Uint32Array(HEAD_WORDS + NAMED_COLUMNS.length * n + slots);
+  words.set([n, own, slots]);
+  const names = nodes.map(({ certificate }) => new TextEncoder().encode(certificate.name));
+  const nameBytes = new Uint8Array(names.reduce((sum, name) => sum + name.length, 0));
+  let nameEnd = 0;
+  nodes.forEach((node, i) => {
+    nameBytes.set(names[i], nameEnd);
+    nameEnd += names[i].length;
+    [...nodeWords(node), nameEnd].forEach((word, c) => (words[HEAD_WORDS + c * n + i] = word));
+    insertHash(words.subarray(words.length - slots), node.certificate.nodeId, i);
+  });
+  return { buffers: [words.buffer, nameBytes.buffer, ...prefixes.buffers()] };
+}
+
+function nodeWords({ certificate, nextHop, cost, hops }: TableNode): number[] {
+  const v4 = certificate.addresses.find(({ bytes }) => bytes.length === 4)?.bytes;
+  const v6 = certificate.addresses.find(({ bytes }) => bytes.length === 16)?.bytes;
+  return [
+    certificate.nodeId,
+    nextHop,
+    Math.min(Math.round(cost), NO_COST),
+    hops,
+    v4 ? readU32(v4, 0) : 0,
+    ...[0, 4, 8, 12].map((at) => (v6 ? readU32(v6, at) : 0)),
+    (v4 ? HAS_V4 : 0) | (v6 ? HAS_V6 : 0),
+  ];
+}
+
+/** A power of two, at most half full. */
+function slotsFor(n: number): number {
+  let slots = 2;
+  while (slots < 2 * n) slots *= 2;
+  return slots;
+}
+
+/** Fibonacci hashing; node ids are hashes already, but not every test's. */
+function slotOf(nodeId: number, mask: number): number {
+  return (Math.imul(nodeId, 0x9e3779b1) >>> 7) & mask;
+}
+
+function insertHash(hash: Uint32Array, nodeId: number, index: number): void {
+  const mask = hash.length - 1;
+  let slot = slotOf(nodeId, mask);
+  while (hash[slot] !== 0) slot = (slot + 1) & mask;
+  hash[slot] = index + 1;
+}
+
+type Columns = Record<(typeof NAMED_COLUMNS)[number], Uint32Array>;
+
+export class ForwardingTables {
+  /** Nodes, this one included; indices are 0 .. size-1. */
+  readonly size: number;
+  /** This node's index. */
+  readonly ownIndex: number;
+  private readonly columns: Columns;
+  private readonly hash: Uint32Array;
+  private readonly names: Uint8Array;
+  private readonly prefixes: PrefixTable;
+
+  /** `buffers` as `encodeTables` made them. */
+  constructor(buffers: readonly ArrayBuffer[]) {
+    const words = new Uint32Array(buffers[0]);
+    const n = words[0];
+    this.size = n;
+    this.ownIndex = words[1];
+    this.columns = Object.fromEntries(
+      NAMED_COLUMNS.map((name, c) => [name, words.subarray(HEAD_WORDS + c * n, HEAD_WORDS + (c + 1) * n)]),
+    ) as Columns;
+    this.hash = words.subarray(words.length - words[2]);
+    this.names = new Uint8Array(buffers[1]);
+    this.prefixes = PrefixTable.from(buffers.slice(2));
+  }
+
+  /** Index of a node id, -1 where it is unknown. */
+  indexOf(nodeId: number): number {
+    const { hash } = this;
+    const mask = hash.length - 1;
+    for (let slot = slotOf(nodeId, mask); hash[slot] !== 0; slot = (slot + 1) & mask) {
+      const index = hash[slot] - 1;
+      if (this.columns.nodeId[index] === nodeId) return index;
+    }
+    return -1;
+  }
+
+  /** Node index of an IPv4 address's owner (an unsigned number), NOBODY inside the overlay's prefixes, else NO_OWNER. */
+  owner4(address: number): number {
+    return this.prefixes.lookup4(address);
+  }
+
+  /** As `owner4`, the address as four unsigned words, the most significant first. */
+  owner6(w0: number, w1: number, w2: number, w3: number): number {
+    return this.prefixes.lookup6(w0, w1, w2, w3);
+  }
+
+  nodeId(index: number): number {
+    return this.columns.nodeId[index];
+  }
+
+  /** Neighbour's node id to send to; 0 where the node cannot be reached; the own id for this node. */
+  nextHop(index: number): number {
+    return this.columns.nextHop[index];
+  }
+
+  /** µs, NO_COST where the node cannot be reached. */
+  cost(index: number): number {
+    return this.columns.cost[index];
+  }
+
+  hops(index: number): number {
+    return this.columns.hops[index];
+  }
+
+  hasAddress4(index: number): boolean {
+    return (this.columns.has[index] & HAS_V4) !== 0;
+  }
+
+  hasAddress6(index: number): boolean {
+    return (this.columns.has[index] & HAS_V6) !== 0;
+  }
+
+  /** The node's first IPv4 address as an unsigned number, 0 where it has none. */
+  address4(index: number): number {
+    return this.columns.v4[index];
+  }
+
+  /** Word `word` (0..3) of the node's first IPv6 address, 0 where it has none. */
+  address6(index: number, word: 0 | 1 | 2 | 3): number {
+    return this.columns[`v6${word}`][index];
+  }
+
+  /** Allocates; not for the packet path. */
+  name(index: number): string {
+    const start = index === 0 ? 0 : this.columns.nameEnd[index - 1];
+    return new TextDecoder().decode(this.names.subarray(start, this.columns.nameEnd[index]));
+  }
+}

@@ -1,0 +1,57 @@
+/** Times and limits of a `Router`. All are tuned; none is fixed by the wire. */
+export interface RouterTuning {
+  /** µs between records of this node when nothing changes. */
+  readonly refreshMicros: number;
+  /** Seconds until a record is forgotten, and the most that another's record is believed. */
+  readonly lifetimeSeconds: number;
+  /** Seconds that the farewell record of a node that stops is kept. */
+  readonly farewellSeconds: number;
+  /** µs to wait for more news before a record is made of good news; bad news does not wait. */
+  readonly gatherMicros: number;
+  /** Own records at once, and µs for each further one. */
+  readonly ownBurst: number;
+  readonly ownIntervalMicros: number;
+  /** Another's records at once, and µs for each further one: wider than what an honest origin keeps to. */
+  readonly originBurst: number;
+  readonly originIntervalMicros: number;
+  /** µs from a change to the shortest-path run. */
+  readonly pathDelayMicros: number;
+  /** µs between two runs, and more of it per node. */
+  readonly pathHoldMicros: number;
+  readonly pathHoldPerNodeMicros: number;
+  readonly newsRatio: number;
+  readonly worseMicros: number;
+  readonly betterMicros: number;
+  readonly betterAfterMicros: number;
+  /** µs between sweeps for what is too old. */
+  readonly sweepMicros: number;
+  readonly maxNodes: number;
+  /** Records that wait for their certificates. */
+  readonly maxWaiting: number;
+  /** µs until a request that got no answer is repeated elsewhere. */
+  readonly patienceMicros: number;
+}
+
+const SECOND = 1_000_000;
+
+export const DEFAULT_TUNING: RouterTuning = {
+  refreshMicros: 20 * 60 * SECOND,
+  lifetimeSeconds: 60 * 60,
+  farewellSeconds: 60,
+  gatherMicros: 10_000,
+  ownBurst: 5,
+  ownIntervalMicros: SECOND / 2,
+  originBurst: 20,
+  originIntervalMicros: SECOND / 4,
+  pathDelayMicros: 1_000,
+  pathHoldMicros: 10_000,
+  pathHoldPerNodeMicros: 100,
+  newsRatio: 0.25,
+  worseMicros: 2_000,
+  betterMicros: 200,
+  betterAfterMicros: 30 * SECOND,
+  sweepMicros: 30 * SECOND,
+  maxNodes: 4096,
+  maxWaiting: 256,
+  patienceMicros: 5 * SECOND,
+};
