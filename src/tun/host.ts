@@ -14,6 +14,7 @@ import {
   planRouteChange,
   routingTable,
   type HostInput,
+  type HostPlan,
 } from './plan.js';
 
 const FAMILIES = [4, 6] as const;
@@ -88,9 +89,7 @@ export class HostInterception {
   async #apply(input: HostInput): Promise<Applied> {
     const plan = planHost(input);
     const warnings: string[] = [];
-    await runBatch(this.#run, undefined, plan.link);
-    for (const line of plan.tuning) await runBatch(this.#run, undefined, [line]).catch(warnInto(warnings));
-    await runBatch(this.#run, undefined, plan.up);
+    await this.#setUpLink(plan, warnings);
     this.#families = [];
     for (const family of FAMILIES) {
       const lines = plan.families[family];
@@ -98,6 +97,17 @@ export class HostInterception {
     }
     this.#input = input;
     return { warnings, families: [...this.#families] };
+  }
+
+  /** In one go; only where that fails line by line, to find out which tuning to do without. */
+  async #setUpLink({ link, tuning, up }: HostPlan, warnings: string[]): Promise<void> {
+    try {
+      return await runBatch(this.#run, undefined, [...link, ...tuning, ...up]);
+    } catch {
+      await runBatch(this.#run, undefined, link);
+    }
+    for (const line of tuning) await runBatch(this.#run, undefined, [line]).catch(warnInto(warnings));
+    await runBatch(this.#run, undefined, up);
   }
 
   /** False, with a warning, where the host doesn't do IPv6. */

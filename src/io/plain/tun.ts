@@ -18,7 +18,10 @@ const MAX_NAME_BYTES = 15;
 
 export const PLAIN_TUN_FEATURES: TunFeatures = { vnetHeader: false, tso: false, uso: false };
 
-/** Creates the device; it vanishes with `close()` or this process. Throws IoError with EBUSY, EPERM, EINVAL or ENOENT. */
+/**
+ * Creates the device. It vanishes after `close()` or this process's end, some milliseconds later: when the watching perl has
+ * ended too. Throws IoError with EBUSY, EPERM, EINVAL or ENOENT.
+ */
 export function createPlainTun(options: TunOptions): TunDevice {
   checkName(options.name);
   const fd = openTun();
