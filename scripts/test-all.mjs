@@ -1,0 +1,46 @@
+// Runs every kind of test, one after the other, and ends with one line: `N passed, N failed`. Exit status 1 unless all passed.
+//
+//   node scripts/test-all.mjs [PROJECT…]      unit sim fuzz integration by default
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { countResults } from './test-count.mjs';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const projects = process.argv.length > 2 ? process.argv.slice(2) : ['unit', 'sim', 'fuzz', 'integration'];
+
+/** Counts of one project; a runner that ends badly without saying why counts as one failure. */
+function runProject(project, folder) {
+  const file = path.join(folder, `${project}.json`);
+  const vitest = path.join(root, 'node_modules/vitest/vitest.mjs');
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
+  process.stdout.write(`\n== ${project} ==\n`);
+  const { status } = spawnSync(process.execPath, [vitest, 'run', '--project', project, ...reporters], {
+    cwd: root,
+    stdio: 'inherit',
+  });
+  let counts = { passed: 0, failed: 0, skipped: 0 };
+  try {
+    counts = countResults(JSON.parse(readFileSync(file, 'utf8')));
+  } catch (error) {
+    process.stdout.write(`${project}: no results (${error.code ?? error.message})\n`);
+  }
+  if (status !== 0 && counts.failed === 0) counts.failed = 1;
+  return counts;
+}
+
+const folder = mkdtempSync(path.join(tmpdir(), 'causeway-tests-'));
+const total = { passed: 0, failed: 0, skipped: 0 };
+try {
+  for (const project of projects) {
+    const counts = runProject(project, folder);
+    for (const key of Object.keys(total)) total[key] += counts[key];
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+if (total.skipped > 0) process.stdout.write(`\n${total.skipped} skipped; their own lines above say why\n`);
+process.stdout.write(`\n${total.passed} passed, ${total.failed} failed\n`);
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
