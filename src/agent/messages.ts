@@ -3,6 +3,8 @@
  * Endpoints travel as `Endpoint` objects here; inside the worker they are ENDPOINT_WORDS words in a slot.
  */
 import type { Cipher, TunFeatures, UdpFeatures } from '../io/ports.js';
+import type { Rule } from '../intercept/rules.js';
+import type { CloseReason } from '../overlay/wire/frames.js';
 import type { Endpoint } from './endpoint.js';
 
 /** One direction of one traffic class of a session. */
@@ -14,7 +16,11 @@ export interface LaneKey {
 export interface SessionGrant {
   peer: number;
   name: string;
+  /** Names the session: the base receiver index. */
+  index: number;
   endpoint: Endpoint;
+  /** Of the peer's static key: another one is another process. */
+  incarnation: string;
   initiator: boolean;
   cipher: Cipher;
   /** In lane order; receive[i].index is ours, send[i].index the peer's. */
@@ -36,8 +42,9 @@ export type ToWorker =
   | { type: 'session'; grant: SessionGrant }
   | { type: 'message'; peer: number; bytes: Uint8Array }
   | { type: 'tables'; buffers: ArrayBuffer[] }
-  | { type: 'rules'; rules: unknown[] }
-  | { type: 'forget'; peer: number; reason: number }
+  | { type: 'revoke-session'; index: number }
+  | { type: 'rules'; rules: readonly Rule[] }
+  | { type: 'forget'; peer: number }
   | { type: 'echo'; id: number; number: number; destination: number; ttl: number }
   | { type: 'report'; id: number }
   | { type: 'stop' };
@@ -45,10 +52,12 @@ export type ToWorker =
 export interface LinkReport {
   peer: number;
   name: string;
-  state: 'up' | 'down' | 'probing';
+  state: 'up' | 'down';
   endpoint: Endpoint;
   rttMicros: number;
   baseRttMicros: number;
+  /** µs in this state. */
+  sinceMicros: number;
   cipher: Cipher;
   sessionAgeMicros: number;
   packetsSent: number;
@@ -77,9 +86,8 @@ export type FromWorker =
   | {
       type: 'ready';
       port: number;
-      kind: string;
+      kind: 'native' | 'plain';
       engine: string;
-      aes: boolean;
       tun: TunFeatures;
       udp: UdpFeatures;
     }
@@ -89,6 +97,13 @@ export type FromWorker =
   | { type: 'down'; peer: number; reason: string }
   | { type: 'measured'; peer: number; rttMicros: number }
   | { type: 'message'; peer: number; bytes: Uint8Array }
+  /** The peer's stream, or ours to it, began anew: synchronise again. */
+  | { type: 'stream-lost'; peer: number }
+  | { type: 'confirmed'; index: number }
+  /** A session's receiver indexes are free again. */
+  | { type: 'released'; index: number }
+  | { type: 'closed'; peer: number; reason: CloseReason }
+  /** The session to this peer wants a successor, or is gone. */
   | { type: 'rekey'; peer: number; endpoint: Endpoint }
   | { type: 'echo-reply'; reply: EchoReply }
   | { type: 'echo-error'; id: number; number: number; from: number; code: number }

@@ -20,12 +20,10 @@ import {
   readTtl,
   ROUTED_OK,
   ROUTED_REJECTS,
-  ROUTED_TTL,
   writeEcn,
   writeTtl,
 } from '../wire/routed.js';
 import {
-  DATAGRAM_COOKIE,
   DATAGRAM_RECORD,
   readCounter,
   readDatagramType,
@@ -141,7 +139,7 @@ export class Arrival {
   }
 
   private routed(now: number, from: Neighbour, i: number, frame: number, length: number): void {
-    const { batch, counters, exit, slow, self } = this.parts;
+    const { batch, counters, exit, slow, sender, self } = this.parts;
     const { view } = batch;
     const check = checkRouted(view, frame, length);
     if (check !== ROUTED_OK) {
@@ -150,10 +148,10 @@ export class Arrival {
     }
     if ((batch.trafficClass[i]! & 3) === ECN_CE && readEcn(view, frame) !== 0) writeEcn(view, frame, ECN_CE);
     const data = readRoutedType(view, frame) === FRAME_DATA;
-    if (data) from.link.noteData(now);
+    if (data) sender.noteData(now, from);
     if (readDestination(view, frame) === self) {
       if (data) exit.take(batch, i, frame, length);
-      else slow.routedForUs(now, batch, i, frame, length);
+      else slow.routedForUs(now, view, frame, length);
       return;
     }
     this.forward(now, i, frame, length, data);
@@ -175,14 +173,14 @@ export class Arrival {
     }
     writeTtl(view, frame, ttl - 1);
     if (!data) {
-      slow.forwardControl(now, view, frame, length, next);
+      slow.forwardControl(view, frame, length, next);
       return;
     }
     if (!sender.addressOne(batch, i, next, LANE_DATA, readEcn(view, frame))) {
       counters.drop('no-path');
       return;
     }
-    next.link.noteData(now);
+    sender.noteData(now, next);
     counters.relayedPackets++;
     counters.relayedBytes += length;
     this.onward[this.onwardCount++] = i;

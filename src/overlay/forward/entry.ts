@@ -11,8 +11,16 @@
 import { PACKET_PARTIAL, type PacketBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
 import type { Io, TunDevice } from '../../io/ports.js';
 import { hasManyDestinations } from '../../intercept/address.js';
-import { flowHash, PacketInfo, PARSE_OK, parsePacket } from '../../intercept/packet.js';
-import type { Classify } from '../../intercept/rules.js';
+import {
+  flowHash,
+  FRAGMENT_LATER,
+  PacketInfo,
+  PARSE_OK,
+  parsePacket,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from '../../intercept/packet.js';
+import type { Classify, RuleInput } from '../../intercept/rules.js';
 import { FLAG_PARTIAL, FRAME_DATA, ROUTED_HEADER_SIZE, writeRoutedHeader } from '../wire/routed.js';
 import type { Counters } from './counters.js';
 import type { IcmpWriter } from './icmp-writer.js';
@@ -41,6 +49,15 @@ export interface EntryParts {
 export class Entry {
   classify: Classify;
   private readonly info: PacketInfo = new PacketInfo();
+  private readonly asked = {
+    version: 0,
+    protocol: 0,
+    source: new Int32Array(4),
+    destination: new Int32Array(4),
+    sourcePort: -1,
+    destinationPort: -1,
+    dscp: 0,
+  };
   private readonly take: Int32Array;
   private readonly order: Int32Array;
   private readonly destinations: (Destination | undefined)[];
@@ -107,7 +124,7 @@ export class Entry {
       counters.drop('foreign-source');
       return false;
     }
-    const verdict = this.classify(info);
+    const verdict = this.classify(this.question());
     if (verdict.do === 'drop') {
       counters.drop('rule');
       return false;
@@ -123,6 +140,27 @@ export class Entry {
     this.ecn[i] = info.ecn;
     this.service[i] = verdict.service;
     return true;
+  }
+
+  /** The parsed packet as rules ask about it. */
+  private question(): RuleInput {
+    const { info, asked } = this;
+    const ports =
+      info.fragment !== FRAGMENT_LATER && (info.protocol === PROTOCOL_TCP || info.protocol === PROTOCOL_UDP);
+    asked.version = info.version;
+    asked.protocol = info.protocol;
+    asked.source[0] = info.src0;
+    asked.source[1] = info.src1;
+    asked.source[2] = info.src2;
+    asked.source[3] = info.src3;
+    asked.destination[0] = info.dst0;
+    asked.destination[1] = info.dst1;
+    asked.destination[2] = info.dst2;
+    asked.destination[3] = info.dst3;
+    asked.sourcePort = ports ? info.sourcePort : -1;
+    asked.destinationPort = ports ? info.destinationPort : -1;
+    asked.dscp = info.trafficClass >>> 2;
+    return asked;
   }
 
   private ownsSource(info: PacketInfo): boolean {
@@ -171,10 +209,10 @@ export class Entry {
           this.flow[i]!,
         );
       }
-      destination.next!.link.noteData(now);
+      sender.noteData(now, destination.next!);
       recent.remember(read, i, destination.nodeId, (first + 1) >>> 0, j - from);
       sender.address(out, from, j, destination.next!, this.ecn[i]!);
     }
-    sender.sealAndSend(now, out, this.order, count);
+    sender.sealAndSend(out, this.order, count);
   }
 }

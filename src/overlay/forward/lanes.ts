@@ -1,5 +1,10 @@
-import type { ReplayWindow } from '../../crypto/replay-window.js';
 import type { Neighbour } from './neighbour.js';
+
+/** A replay window: `check` before a record is opened, `accept` after. */
+export interface Window {
+  check(counter: number): boolean;
+  accept(counter: number): boolean;
+}
 
 /** One traffic class of one session, receiving. */
 export interface ReceiveLane {
@@ -8,7 +13,7 @@ export interface ReceiveLane {
   readonly session: number;
   /** AEAD key slot. */
   readonly key: number;
-  readonly window: ReplayWindow;
+  readonly window: Window;
 }
 
 /** Receiver index → lane. Consecutive records mostly name the same one. */

@@ -1,5 +1,12 @@
-import type { SessionSet } from '../../crypto/session.js';
 import type { Link } from '../link/link.js';
+
+/** The sending side of a neighbour's sessions. */
+export interface SealingSessions {
+  /** Writes a record header for a lane of the session to seal with; its AEAD key slot, or -1 where there is none. */
+  writeHeader(view: DataView, at: number, lane: number): number;
+  /** An authentic record of that session arrived; true where that is news. */
+  received(session: number): boolean;
+}
 
 /** A node that we hold sessions with: its link, its endpoint's slot, and what passed. Owned by the forwarding worker. */
 export interface Neighbour {
@@ -7,12 +14,12 @@ export interface Neighbour {
   readonly name: string;
   /** Slot of its endpoint in UdpSocket.endpoints. */
   readonly slot: number;
-  readonly sessions: SessionSet<LaneState>;
+  readonly sessions: SealingSessions;
   readonly link: Link;
-  /** The session that authentic records came by last. */
-  confirmedSession: number;
   /** Proven both ways, so data may take it. */
   up: boolean;
+  /** The session that authentic records came by last. */
+  confirmedSession: number;
   packetsSent: number;
   bytesSent: number;
   packetsReceived: number;

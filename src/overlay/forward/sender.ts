@@ -13,11 +13,18 @@ export const LANES = 2;
  * so that sealing skips it.
  */
 export class Sender {
+  /** `onBusy`: a link that data began to use wants its hellos sooner. */
   constructor(
     private readonly udp: UdpSocket,
     private readonly aead: Aead,
     private readonly counters: Counters,
+    private readonly onBusy: (neighbour: Neighbour) => void,
   ) {}
+
+  /** Data goes to, or came from, a neighbour. Cheap enough for every packet. */
+  noteData(now: number, neighbour: Neighbour): void {
+    if (neighbour.link.noteData(now)) this.onBusy(neighbour);
+  }
 
   /**
    * Gives packets `from … to-1` of a batch their record header, key and endpoint. Their offset and length span headroom and frame.

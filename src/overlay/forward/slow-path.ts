@@ -103,8 +103,7 @@ export class SlowPath {
   }
 
   /** An error or an echo for this node. */
-  routedForUs(now: number, batch: PacketBatch, i: number, frame: number, length: number): void {
-    const { view } = batch;
+  routedForUs(now: number, view: DataView, frame: number, length: number): void {
     switch (readRoutedType(view, frame)) {
       case FRAME_ERROR:
         this.receiveError(now, view, frame, length);
@@ -131,7 +130,7 @@ export class SlowPath {
   }
 
   /** Onward with an error or an echo; an echo gets this node's id appended. TTL has been written. */
-  forwardControl(now: number, view: DataView, frame: number, length: number, next: Neighbour): void {
+  forwardControl(view: DataView, frame: number, length: number, next: Neighbour): void {
     const { control, counters, self } = this.parts;
     const type = readRoutedType(view, frame);
     const echo = type === FRAME_ECHO_REQUEST || type === FRAME_ECHO_REPLY;
@@ -142,7 +141,6 @@ export class SlowPath {
     this.copy(view, frame, length);
     const size = echo ? appendEchoHop(control.view, control.at, length, CONTROL_BODY_MAX, self) : length;
     control.send(next, size);
-    next.link.noteData(now);
   }
 
   /** Sends an echo request of our own and returns the sequence by which an error would name it; -1 where there is no way. `now` in µs. */

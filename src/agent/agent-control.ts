@@ -1,0 +1,327 @@
+/** The agent behind its control socket: answers from the peer book, the router and the worker's reports. */
+import { readFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import {
+  type AgentApi,
+  ApiError,
+  type Finding,
+  findNode,
+  type LinkStatus,
+  type PeerStatus,
+  type PingEvent,
+  type PingRequest,
+  type ReloadResult,
+  type RouteStatus,
+  type Status,
+} from '../control/index.js';
+import type { Io } from '../io/ports.js';
+import { ERROR_NO_ROUTE, ERROR_TTL_EXCEEDED } from '../overlay/wire/error.js';
+import type { Agent, Clock } from './agent.js';
+import {
+  type Config,
+  ConfigError,
+  diffConfig,
+  EXPIRY_WARNING,
+  type Identity,
+  loadConfig,
+} from './config/index.js';
+import { endpointKey } from './endpoint.js';
+import type { FromWorker, WorkerReport } from './messages.js';
+import type { Ready, WorkerPort } from './worker/port.js';
+
+interface Attached {
+  agent: Agent;
+  port: WorkerPort;
+  ready: Ready;
+  identity: Identity;
+  clock: Clock;
+  warnings: string[];
+  log: Logger;
+}
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+/** TTL of echo requests. */
+const ECHO_TTL = 64;
+const PING_TTL_REASON: Readonly<Record<number, string>> = {
+  [ERROR_NO_ROUTE]: 'no route',
+  [ERROR_TTL_EXCEEDED]: 'TTL exceeded',
+};
+
+export class AgentControl implements AgentApi {
+  ready = false;
+  private attached: Attached | undefined;
+  private readonly started: number;
+
+  constructor(
+    private config: Config,
+    private readonly io: Io,
+    private readonly onStop: () => void,
+  ) {
+    this.started = io.now();
+  }
+
+  /** From now on there is an agent to ask. */
+  attach(attached: Attached): void {
+    this.attached = attached;
+  }
+
+  /** Resolves when the worker has answered. */
+  probeWorker(): Promise<WorkerReport> {
+    return this.parts().port.report();
+  }
+
+  async status(): Promise<Status> {
+    const { agent, ready, identity, warnings, clock, port } = this.parts();
+    const { node } = agent;
+    const peers = agent.peers.all();
+    const secondsLeft = Math.floor((node.notAfter - clock.wall()) / 1000);
+    return {
+      ready: this.ready,
+      node: node.name,
+      nodeId: node.nodeId,
+      version,
+      pid: process.pid,
+      uptimeSeconds: (this.io.now() - this.started) / 1e6,
+      configFile: this.config.file,
+      addresses: node.addresses.map(({ text }) => text),
+      overlay: identity.trust.overlayPrefixes.map(({ text }) => text),
+      tun: { name: this.config.tun.name, mtu: this.config.tun.mtu, features: { ...ready.tun } },
+      listen: { host: this.config.listen.host, port: ready.port, features: { ...ready.udp } },
+      io: { kind: ready.kind, engine: ready.engine },
+      certificate: { notAfter: new Date(node.notAfter).toISOString(), secondsLeft },
+      peers: {
+        configured: peers.filter(({ configured }) => configured).length,
+        connected: peers.filter(({ state }) => state === 'connected').length,
+      },
+      counters: counted(await port.report(), agent),
+      warnings: [...warnings, ...expiryWarning(secondsLeft)],
+    };
+  }
+
+  peers(): PeerStatus[] {
+    return this.parts().agent.peers.status(this.io.now());
+  }
+
+  async links(): Promise<LinkStatus[]> {
+    const { links } = await this.parts().port.report();
+    return links
+      .map((link) => ({
+        peer: link.name,
+        state: link.state,
+        endpoint: endpointKey(link.endpoint),
+        rttMicros: link.rttMicros || null,
+        rttBaseMicros: link.baseRttMicros || null,
+        sinceSeconds: link.sinceMicros / 1e6,
+        sent: { packets: link.packetsSent, bytes: link.bytesSent },
+        received: { packets: link.packetsReceived, bytes: link.bytesReceived },
+        sessionAgeSeconds: link.sessionAgeMicros / 1e6,
+        cipher: link.cipher,
+      }))
+      .sort((a, b) => (a.peer < b.peer ? -1 : 1));
+  }
+
+  routes(): RouteStatus[] {
+    const { agent } = this.parts();
+    const { nodes } = agent.router;
+    const nameOf = new Map(nodes.map(({ certificate }) => [certificate.nodeId, certificate.name]));
+    return nodes.flatMap(({ certificate, nextHop, cost, hops }) => {
+      const own = certificate.nodeId === agent.node.nodeId;
+      const reached = own || nextHop !== 0;
+      const rest = {
+        owner: certificate.name,
+        via: own || nextHop === 0 ? null : (nameOf.get(nextHop) ?? `#${nextHop}`),
+        hops: reached ? hops : null,
+        costMicros: reached ? cost : null,
+      };
+      return prefixTexts(certificate).map((prefix) => ({ prefix, ...rest }));
+    });
+  }
+
+  async *ping(request: PingRequest, signal: AbortSignal): AsyncIterable<PingEvent> {
+    const { agent, port } = this.parts();
+    const known = agent.router.nodes.map(({ certificate }) => ({
+      name: certificate.name,
+      nodeId: certificate.nodeId,
+      prefixes: prefixTexts(certificate),
+    }));
+    const target = findNode(request.target, known);
+    yield { type: 'start', target: request.target, node: target.name, nodeId: target.nodeId };
+    const id = randomBytes(4).readUInt32LE();
+    const names = (ids: readonly number[]) =>
+      ids.map(
+        (nodeId) =>
+          agent.router.nodes.find(({ certificate }) => certificate.nodeId === nodeId)?.certificate.name ??
+          `#${nodeId}`,
+      );
+    const queue = new EventQueue<PingEvent>();
+    const waiting = new Map<number, NodeJS.Timeout>();
+    const settle = (number: number, event: PingEvent) => {
+      const timer = waiting.get(number);
+      if (timer === undefined) return;
+      clearTimeout(timer);
+      waiting.delete(number);
+      queue.push(event);
+    };
+    const unlisten = agent.listenEchoes(id, (message) => {
+      const { number } = message.type === 'echo-reply' ? message.reply : message;
+      settle(number, pingEvent(message, names));
+    });
+    const send = (number: number) => {
+      waiting.set(
+        number,
+        setTimeout(() => settle(number, { type: 'lost', number, reason: 'timeout' }), request.timeoutMs),
+      );
+      port.post({ type: 'echo', id, number, destination: target.nodeId, ttl: ECHO_TTL });
+    };
+    const onAbort = () => queue.end();
+    signal.addEventListener('abort', onAbort);
+    let sent = 0;
+    send(sent++);
+    const ticker = setInterval(() => {
+      if (request.count === 0 || sent < request.count) send(sent++);
+    }, request.intervalMs);
+    try {
+      for (let done = 0; !signal.aborted && (request.count === 0 || done < request.count); done++) {
+        const event = await queue.next();
+        if (event === undefined) break;
+        yield event;
+      }
+    } finally {
+      clearInterval(ticker);
+      for (const timer of waiting.values()) clearTimeout(timer);
+      unlisten();
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  reload(): ReloadResult {
+    const { agent, log } = this.parts();
+    let next: Config;
+    try {
+      next = loadConfig(this.config.file);
+    } catch (error) {
+      if (error instanceof ConfigError) throw new ApiError('bad-request', error.message, { cause: error });
+      throw error;
+    }
+    const result = diffConfig(this.config, next);
+    this.config = {
+      ...this.config,
+      peers: next.peers,
+      intercept: { ...this.config.intercept, rules: next.intercept.rules },
+      log: next.log,
+    };
+    log.level = next.log.level;
+    agent.reconfigure(this.config);
+    log.info(result, 'configuration read again');
+    return result;
+  }
+
+  stop(): void {
+    this.onStop();
+  }
+
+  doctor(): Finding[] {
+    const { agent, ready } = this.parts();
+    const offloads: Finding[] = Object.entries({ ...ready.tun, gso: ready.udp.gso, gro: ready.udp.gro })
+      .filter(([, on]) => !on)
+      .map(([name]) => ({
+        level: 'warning',
+        subject: 'offloads',
+        message: `${name} is off, which costs throughput`,
+        remedy: 'a kernel from 6.2 on has them all; so does the native addon',
+      }));
+    return [
+      { level: 'ok', subject: 'engine', message: `${ready.kind}, ciphers by ${ready.engine}` },
+      ...offloads,
+      ...agent.peers.status(this.io.now()).map(peerFinding),
+    ];
+  }
+
+  private parts(): Attached {
+    if (!this.attached)
+      throw new ApiError('unavailable', 'the agent is still starting; try again in a moment');
+    return this.attached;
+  }
+}
+
+function peerFinding({ name, state, reason, endpoint }: PeerStatus): Finding {
+  const subject = `peer ${name}`;
+  if (state === 'connected') return { level: 'ok', subject, message: `reached at ${endpoint}` };
+  return {
+    level: state === 'failed' ? 'error' : 'warning',
+    subject,
+    message: reason ?? 'not reached yet',
+    remedy: 'see the peer\'s own "causeway doctor"',
+  };
+}
+
+function expiryWarning(secondsLeft: number): string[] {
+  if (secondsLeft * 1000 > EXPIRY_WARNING) return [];
+  return [
+    `the certificate expires in ${Math.floor(secondsLeft / 86_400)} days; renew it with "causeway ca sign"`,
+  ];
+}
+
+/** Addresses as host prefixes, then routes; the router's certificates are the identity's, which have texts. */
+function prefixTexts(certificate: { addresses: readonly object[]; routes: readonly object[] }): string[] {
+  const { addresses, routes } = certificate as {
+    addresses: readonly { text: string; family: 4 | 6 }[];
+    routes: readonly { text: string }[];
+  };
+  return [
+    ...addresses.map(({ text, family }) => `${text}/${family === 4 ? 32 : 128}`),
+    ...routes.map(({ text }) => text),
+  ];
+}
+
+function counted({ counters: c, drops }: WorkerReport, agent: Agent): Status['counters'] {
+  const occurred = Object.entries({ ...drops, ...agent.drops }).filter(([, n]) => n > 0);
+  return {
+    tunIn: { packets: c['tunReadPackets'], bytes: c['tunReadBytes'] },
+    tunOut: { packets: c['tunWrittenPackets'], bytes: c['tunWrittenBytes'] },
+    udpIn: { packets: c['receivedRecords'], bytes: c['receivedBytes'] },
+    udpOut: { packets: c['sentRecords'], bytes: c['sentBytes'] },
+    relayed: { packets: c['relayedPackets'], bytes: c['relayedBytes'] },
+    drops: Object.fromEntries(occurred),
+  };
+}
+
+function pingEvent(
+  message: Extract<FromWorker, { type: 'echo-reply' | 'echo-error' }>,
+  names: (ids: readonly number[]) => string[],
+): PingEvent {
+  if (message.type === 'echo-error') {
+    const reason = `${PING_TTL_REASON[message.code] ?? `error ${message.code}`} (from ${names([message.from])[0]})`;
+    return { type: 'lost', number: message.number, reason };
+  }
+  const { number, rttMicros, forward, back } = message.reply;
+  return { type: 'reply', number, rttMicros, pathThere: names(forward), pathBack: names(back) };
+}
+
+/** Events in order of arrival, for one reader. */
+class EventQueue<T> {
+  private readonly events: T[] = [];
+  private wake: (() => void) | undefined;
+  private over = false;
+
+  push(event: T): void {
+    this.events.push(event);
+    this.wake?.();
+  }
+
+  end(): void {
+    this.over = true;
+    this.wake?.();
+  }
+
+  /** undefined at the end. */
+  async next(): Promise<T | undefined> {
+    while (this.events.length === 0 && !this.over)
+      await new Promise<void>((resolve) => (this.wake = resolve));
+    return this.events.shift();
+  }
+}

@@ -1,0 +1,409 @@
+/**
+ * The main thread's heart: wires the handshake machine and the router to the forwarding worker and executes what they return. It decides
+ * nothing about packets; whatever may take milliseconds (signatures, shortest paths) happens here.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import { type Action, Handshaker, keyPairOf, noiseCrypto, type Verified } from '../crypto/handshake/index.js';
+import { type NodeCertificate, signRaw, verifyRaw } from '../crypto/identity/index.js';
+import type { CertificateFault } from '../crypto/handshake/index.js';
+import type { Cipher } from '../io/ports.js';
+import { Router } from '../overlay/route/router.js';
+import type { RouterAction, RouterNotice } from '../overlay/route/actions.js';
+import { LANES } from '../overlay/forward/sender.js';
+import type { Config, Identity } from './config/index.js';
+import { type Endpoint, endpointKey } from './endpoint.js';
+import type { FromWorker, ToWorker } from './messages.js';
+import { type Peer, PeerBook } from './peers.js';
+
+export interface Clock {
+  /** µs of CLOCK_BOOTTIME. */
+  now(): number;
+  /** ms since 1970. */
+  wall(): number;
+}
+
+export interface AgentParts {
+  config: Config;
+  identity: Identity;
+  clock: Clock;
+  log: Logger;
+  post: (message: ToWorker, transfer?: ArrayBuffer[]) => void;
+  ciphers: Cipher[];
+  /** This run's boot epoch, 32 bits, greater from run to run. */
+  epoch: number;
+  /** The subnets that other nodes own, beyond the overlay's prefixes. */
+  setRouted: (prefixes: string[]) => void;
+}
+
+type EchoListener = (message: Extract<FromWorker, { type: 'echo-reply' | 'echo-error' }>) => void;
+
+export class Agent {
+  readonly peers = new PeerBook();
+  readonly router: Router;
+  readonly node: NodeCertificate;
+  /** Drops counted on this thread, by reason. */
+  readonly drops: Record<string, number> = {};
+  private readonly handshaker: Handshaker<NodeCertificate, Endpoint>;
+  private readonly indexes = new Set<number>();
+  private readonly echoes = new Map<number, EchoListener>();
+  private timer: NodeJS.Timeout | undefined;
+  private routed = '';
+  private stopping = false;
+
+  constructor(private readonly parts: AgentParts) {
+    const { identity, clock, ciphers, epoch } = parts;
+    this.node = identity.verified.certificate;
+    const sign = (message: Uint8Array) => signRaw(identity.key, message);
+    this.handshaker = new Handshaker<NodeCertificate, Endpoint>({
+      crypto: noiseCrypto,
+      staticKey: keyPairOf(randomBytes(32)),
+      identity: { certificate: this.node.der, sign },
+      verify: (der, wall) => this.judge(der, wall),
+      networkKeys: identity.trust.networkKeys,
+      random: (size) => randomBytes(size),
+      ephemeral: () => keyPairOf(randomBytes(32)),
+      ciphers,
+      features: 0,
+      lanes: LANES,
+      allocateIndex: () => this.allocateIndex(),
+      releaseIndex: (index) => this.indexes.delete(index),
+      endpointKey,
+      endpointHost: ({ host }) => host,
+    });
+    this.router = new Router(
+      {
+        self: { nodeId: this.node.nodeId, certificate: this.node.der, sign },
+        epoch,
+        overlay: identity.trust.overlayPrefixes,
+        verifyCertificate: (der, wall) => identity.trust.verify(der, wall),
+        verifySignature: verifyRaw,
+      },
+      clock.now(),
+      clock.wall(),
+    );
+  }
+
+  /** Begins to reach for the configured peers. */
+  start(): void {
+    const { config } = this.parts;
+    this.configurePeers(config);
+    this.parts.post({ type: 'rules', rules: config.intercept.rules });
+    this.performRouting(this.router.timeout(this.now(), this.parts.clock.wall()));
+    this.rearm();
+  }
+
+  /** Takes over the parts of a new configuration that need no restart. */
+  reconfigure(config: Config): void {
+    this.parts.config = config;
+    this.configurePeers(config);
+    this.parts.post({ type: 'rules', rules: config.intercept.rules });
+    this.rearm();
+  }
+
+  /** Says farewell to the mesh; the worker sends it before it closes. */
+  stop(): void {
+    this.stopping = true;
+    clearTimeout(this.timer);
+    this.performRouting(this.router.stop(this.now()));
+    this.handshaker.close();
+  }
+
+  /** A message of the forwarding worker. */
+  receive(message: FromWorker): void {
+    if (this.stopping) return;
+    switch (message.type) {
+      case 'datagram':
+        this.perform(
+          this.handshaker.datagram(this.now(), this.parts.clock.wall(), message.bytes, message.endpoint),
+        );
+        break;
+      case 'confirmed':
+        this.perform(this.handshaker.confirmed(this.now(), message.index));
+        break;
+      case 'released':
+        this.indexes.delete(message.index);
+        break;
+      case 'up':
+        this.linkUp(message.peer, message.rttMicros);
+        break;
+      case 'down':
+        this.linkDown(message.peer, message.reason);
+        break;
+      case 'closed':
+        this.closed(message.peer);
+        break;
+      case 'measured':
+        this.measured(message.peer, message.rttMicros);
+        break;
+      case 'message':
+        this.performRouting(
+          this.router.message(this.now(), this.parts.clock.wall(), message.peer, message.bytes),
+        );
+        break;
+      case 'stream-lost':
+        this.resynchronise(message.peer);
+        break;
+      case 'rekey':
+        this.rekey(message.peer, message.endpoint);
+        break;
+      case 'echo-reply':
+        this.echoes.get(message.reply.id)?.(message);
+        break;
+      case 'echo-error':
+        this.echoes.get(message.id)?.(message);
+        break;
+      case 'ready':
+      case 'fatal':
+      case 'report':
+      case 'stopped':
+        break;
+      default:
+        message satisfies never;
+    }
+    this.rearm();
+  }
+
+  /** Hears the answers to the echoes with this identifier, until the returned function is called. */
+  listenEchoes(id: number, listener: EchoListener): () => void {
+    this.echoes.set(id, listener);
+    return () => this.echoes.delete(id);
+  }
+
+  private now(): number {
+    return this.parts.clock.now();
+  }
+
+  // --- peers ---
+
+  private configurePeers(config: Config): void {
+    const { added, dropped } = this.peers.configure(this.now(), config.peers);
+    for (const peer of dropped) {
+      this.handshaker.cancel({ name: peer.name, endpoints: peer.endpoints });
+      this.parts.post({ type: 'forget', peer: peer.nodeId });
+      this.performRouting(this.router.linkDown(this.now(), peer.nodeId));
+      this.parts.log.info({ peer: peer.name }, 'peer removed from the configuration');
+    }
+    for (const peer of added) if (peer.state !== 'connected') this.seek(peer);
+  }
+
+  /** Goes for a session with a peer, at its configured endpoints and where it was heard last. */
+  private seek(peer: Peer): void {
+    const endpoints = [...peer.endpoints];
+    if (peer.configured && peer.endpoint && !endpoints.some((known) => sameEndpoint(known, peer.endpoint!))) {
+      endpoints.push(peer.endpoint);
+    }
+    if (endpoints.length === 0) return;
+    this.perform(this.handshaker.connect(this.now(), { name: peer.name, endpoints }));
+  }
+
+  private rekey(nodeId: number, endpoint: Endpoint): void {
+    const peer = this.peers.get(nodeId);
+    if (!peer) return;
+    const { host, port } = endpoint;
+    this.perform(this.handshaker.connect(this.now(), { name: peer.name, endpoints: [{ host, port }] }));
+  }
+
+  private linkUp(nodeId: number, rttMicros: number): void {
+    const peer = this.peers.get(nodeId);
+    if (!peer) return;
+    peer.rttMicros = rttMicros;
+    this.peers.change(this.now(), peer, 'connected');
+    this.parts.log.info({ peer: peer.name, rttMicros }, 'link up');
+    this.performRouting(this.router.linkUp(this.now(), nodeId, rttMicros));
+  }
+
+  private linkDown(nodeId: number, reason: string): void {
+    const peer = this.peers.get(nodeId);
+    this.performRouting(this.router.linkDown(this.now(), nodeId));
+    if (!peer) return;
+    this.parts.log.warn({ peer: peer.name, reason }, 'link down');
+    this.peers.change(this.now(), peer, peer.configured ? 'connecting' : 'waiting', `link down: ${reason}`);
+    this.seek(peer);
+  }
+
+  /** The peer said goodbye: its sessions are worth nothing any more. */
+  private closed(nodeId: number): void {
+    this.parts.post({ type: 'forget', peer: nodeId });
+    const peer = this.peers.get(nodeId);
+    if (!peer) return;
+    this.peers.change(this.now(), peer, peer.configured ? 'connecting' : 'waiting', 'the peer stopped');
+    this.seek(peer);
+  }
+
+  private measured(nodeId: number, rttMicros: number): void {
+    const peer = this.peers.get(nodeId);
+    if (peer) peer.rttMicros = rttMicros;
+    this.performRouting(this.router.linkMeasured(this.now(), nodeId, rttMicros));
+  }
+
+  private resynchronise(nodeId: number): void {
+    const peer = this.peers.get(nodeId);
+    if (peer?.state !== 'connected') return;
+    this.performRouting(this.router.linkUp(this.now(), nodeId, peer.rttMicros ?? 0));
+  }
+
+  // --- handshakes ---
+
+  private judge(der: Uint8Array, wall: number): Verified<NodeCertificate> {
+    const verdict = this.parts.identity.trust.verify(der, wall);
+    if (verdict.ok) return verdict;
+    const { reason, text } = verdict;
+    return { ok: false, reason: faultOf(reason), detail: text };
+  }
+
+  private allocateIndex(): number {
+    for (;;) {
+      const index = (randomBytes(4).readUInt32LE() & ~(LANES - 1)) >>> 0;
+      if (this.indexes.has(index)) continue;
+      this.indexes.add(index);
+      return index;
+    }
+  }
+
+  private perform(actions: readonly Action<NodeCertificate, Endpoint>[]): void {
+    for (const action of actions) this.performOne(action);
+  }
+
+  private performOne(action: Action<NodeCertificate, Endpoint>): void {
+    const { post, log } = this.parts;
+    switch (action.type) {
+      case 'send':
+        post({ type: 'datagram', bytes: action.bytes, endpoint: action.to });
+        return;
+      case 'established':
+        this.established(action);
+        return;
+      case 'superseded':
+        post({ type: 'revoke-session', index: action.index });
+        return;
+      case 'failed':
+        this.failed(action);
+        return;
+      case 'drop':
+        this.drops[`handshake-${action.reason}`] = (this.drops[`handshake-${action.reason}`] ?? 0) + 1;
+        if (action.reason === 'wrong-network') {
+          log.warn(
+            { endpoint: endpointKey(action.from) },
+            'a stranger called: it belongs to another network (its CA is none that this node trusts)',
+          );
+        }
+        return;
+      default:
+        action satisfies never;
+    }
+  }
+
+  private established(action: Extract<Action<NodeCertificate, Endpoint>, { type: 'established' }>): void {
+    const { post, log } = this.parts;
+    const { peer: certificate, index, endpoint, initiator, cipher } = action;
+    if (certificate.nodeId === this.node.nodeId) {
+      log.error(
+        { endpoint: endpointKey(endpoint) },
+        "another agent has a certificate with this node's name; give each node its own",
+      );
+      return;
+    }
+    const peer = this.peers.seen(this.now(), certificate.name);
+    peer.endpoint = endpoint;
+    const grant = {
+      peer: certificate.nodeId,
+      name: certificate.name,
+      index,
+      endpoint,
+      incarnation: Buffer.from(action.remoteStatic).toString('hex'),
+      initiator,
+      cipher,
+      receive: [...action.receive],
+      send: [...action.send],
+    };
+    post({ type: 'session', grant });
+    for (const { key } of [...action.receive, ...action.send]) key.fill(0);
+    log.debug({ peer: peer.name, endpoint: endpointKey(endpoint), initiator, cipher }, 'session established');
+  }
+
+  private failed(action: Extract<Action<NodeCertificate, Endpoint>, { type: 'failed' }>): void {
+    const { log, post } = this.parts;
+    const { reason, peerReason, text, index } = action;
+    if (index !== undefined) post({ type: 'revoke-session', index });
+    log.warn({ peer: action.peer, endpoint: endpointKey(action.endpoint), reason, peerReason }, text);
+    const peer = action.peer === undefined ? undefined : this.peers.byName(action.peer);
+    if (peer && peer.state !== 'connected') this.peers.change(this.now(), peer, 'failed', text);
+  }
+
+  // --- routing ---
+
+  private performRouting(actions: readonly RouterAction[]): void {
+    for (const action of actions) {
+      switch (action.type) {
+        case 'send':
+          this.parts.post({ type: 'message', peer: action.peer, bytes: action.bytes });
+          break;
+        case 'tables':
+          this.parts.post({ type: 'tables', buffers: action.snapshot.buffers }, action.snapshot.buffers);
+          this.updateRouted();
+          break;
+        case 'drop':
+          this.drops[`routing-${action.reason}`] = (this.drops[`routing-${action.reason}`] ?? 0) + 1;
+          break;
+        case 'notice':
+          this.notice(action.notice);
+          break;
+        default:
+          action satisfies never;
+      }
+    }
+  }
+
+  private notice(notice: RouterNotice): void {
+    const { kind, ...detail } = notice;
+    const { log } = this.parts;
+    if (kind === 'node-joined' || kind === 'node-left') log.info(detail, kind);
+    else log.warn(detail, kind);
+  }
+
+  private updateRouted(): void {
+    const prefixes = this.router.nodes
+      .filter(({ certificate }) => certificate.nodeId !== this.node.nodeId)
+      .flatMap(({ certificate }) =>
+        certificate.routes.map((prefix) => (prefix as { text?: string }).text ?? ''),
+      )
+      .filter((text) => text !== '')
+      .sort();
+    const key = prefixes.join();
+    if (key === this.routed) return;
+    this.routed = key;
+    this.parts.setRouted(prefixes);
+  }
+
+  // --- time ---
+
+  /** One OS timer for handshakes and routing; both may be called early. */
+  private rearm(): void {
+    if (this.stopping) return;
+    clearTimeout(this.timer);
+    const due = Math.min(this.handshaker.nextTimeout() ?? Infinity, this.router.nextTimeout());
+    if (due === Infinity) return;
+    const wait = Math.min(Math.max(0, due - this.now()) / 1000, 60_000);
+    this.timer = setTimeout(() => this.onTimer(), Math.ceil(wait));
+  }
+
+  private onTimer(): void {
+    const now = this.now();
+    this.perform(this.handshaker.timeout(now));
+    if (this.router.nextTimeout() <= now)
+      this.performRouting(this.router.timeout(now, this.parts.clock.wall()));
+    this.rearm();
+  }
+}
+
+function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return endpointKey(a) === endpointKey(b);
+}
+
+/** What the identity's verifier found, in the handshake's words. */
+function faultOf(reason: string): CertificateFault {
+  return reason === 'unknown-ca' || reason === 'expired' || reason === 'not-yet-valid'
+    ? reason
+    : 'bad-certificate';
+}

@@ -1,0 +1,201 @@
+/**
+ * `causeway up`: an agent's life.
+ * 1. configuration and identity        5. the host's addresses, routes and rules
+ * 2. control socket (another agent?)   6. handshakes and routing; READY=1
+ * 3. leftovers of a killed one         7. wait for a signal or `causeway down`
+ * 4. worker: device and socket         8. everything back, in the opposite order
+ * Whatever fails on the way takes back what was done before it.
+ */
+import { pino, type Logger } from 'pino';
+import { ControlServer, MetricsServer } from '../control/index.js';
+import type { Cipher, Io } from '../io/ports.js';
+import { IoError } from '../io/ports.js';
+import { HostInterception } from '../tun/index.js';
+import { Agent, type Clock } from './agent.js';
+import { AgentControl } from './agent-control.js';
+import { type Config, type Identity, loadConfig, loadIdentity } from './config/index.js';
+import { GSO_MAX_SEGMENTS, GSO_MAX_SIZE, MARK, TX_QUEUE_LENGTH } from './host-tuning.js';
+import { Watchdog } from './watchdog.js';
+import { loadIo } from './worker/io.js';
+import { WorkerPort } from './worker/port.js';
+
+export interface AgentOptions {
+  configFile: string;
+  /** Do without the addon. */
+  plain: boolean;
+}
+
+/** Runs an agent until it is told to stop; its exit code. Throws ConfigError, ControlError, HostError or IoError where it can't start. */
+export async function runAgent(options: AgentOptions): Promise<number> {
+  const config = loadConfig(options.configFile);
+  const identity = loadIdentity(config, Date.now());
+  const io = await loadIo(options.plain);
+  const log = pino({ level: config.log.level, base: { node: config.node } });
+  const life = new AgentLife(config, identity, io, log);
+  try {
+    await life.begin(options.plain);
+    return await life.ended;
+  } catch (error) {
+    throw explain(error, config);
+  } finally {
+    await life.end();
+  }
+}
+
+class AgentLife {
+  /** Resolves with the exit code when the agent is to end. */
+  readonly ended: Promise<number>;
+  private finish: (code: number) => void = () => undefined;
+  /** What to take back, last first. */
+  private readonly undo: (() => unknown)[] = [];
+
+  constructor(
+    private readonly config: Config,
+    private readonly identity: Identity,
+    private readonly io: Io,
+    private readonly log: Logger,
+  ) {
+    this.ended = new Promise((resolve) => (this.finish = resolve));
+  }
+
+  async begin(plain: boolean): Promise<void> {
+    const { config, log, io } = this;
+    const control = new AgentControl(config, io, () => this.finish(0));
+    await this.serve(control);
+    const host = new HostInterception(config.tun.name);
+    const removed = await host.prepare();
+    if (removed.length > 0) log.warn({ removed }, 'removed what an agent that was killed had left');
+    const agent = await this.startWorker(plain, control, host);
+    this.listenToSignals(control);
+    agent.start();
+    control.ready = true;
+    io.notify('READY=1');
+    const watchdog = new Watchdog(io, () => control.probeWorker());
+    this.undo.push(() => watchdog.stop());
+    log.info({ tun: config.tun.name, listen: config.listen, peers: config.peers.length }, 'ready');
+  }
+
+  /** Takes everything back. */
+  async end(): Promise<void> {
+    this.io.notify('STOPPING=1');
+    for (const step of this.undo.splice(0).reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        this.log.error({ error: String(error) }, 'while stopping');
+      }
+    }
+  }
+
+  private async serve(control: AgentControl): Promise<void> {
+    const { config, log } = this;
+    const server = new ControlServer(control, config.control.socket, (error) => {
+      log.error({ error: String(error) }, 'control');
+    });
+    await server.listen();
+    this.undo.push(() => server.close());
+    if (config.control.metrics === undefined) return;
+    const metrics = new MetricsServer(control, config.control.metrics);
+    await metrics.listen();
+    this.undo.push(() => metrics.close());
+  }
+
+  private async startWorker(plain: boolean, control: AgentControl, host: HostInterception): Promise<Agent> {
+    const { config, identity, io, log } = this;
+    const node = identity.verified.certificate;
+    const epoch = Math.floor(Date.now() / 1000) >>> 0;
+    const worker: { port?: WorkerPort } = {};
+    const clock: Clock = { now: () => io.now(), wall: () => Date.now() };
+    const agent = new Agent({
+      config,
+      identity,
+      clock,
+      log,
+      epoch,
+      post: (message, transfer) => worker.port?.post(message, transfer),
+      ciphers: cipherPreference(io),
+      setRouted: (prefixes) => {
+        host.setRouted(prefixes).catch((error: unknown) => log.error({ error: String(error) }, 'routes'));
+      },
+    });
+    const { port, ready } = await WorkerPort.start(
+      {
+        self: node.nodeId,
+        epoch: epoch & 0xffff,
+        tun: { name: config.tun.name },
+        listen: config.listen,
+        mark: MARK,
+        plain,
+      },
+      (message) => agent.receive(message),
+      (error) => {
+        log.fatal({ error: String(error) }, 'the forwarding worker died');
+        this.finish(1);
+      },
+    );
+    worker.port = port;
+    this.undo.push(() => port.stop());
+    this.undo.push(() => host.revert());
+    this.undo.push(() => agent.stop());
+    const { warnings } = await host.apply({
+      tun: {
+        name: config.tun.name,
+        mtu: config.tun.mtu,
+        txQueueLength: TX_QUEUE_LENGTH,
+        gsoMaxSize: GSO_MAX_SIZE,
+        gsoMaxSegments: GSO_MAX_SEGMENTS,
+      },
+      addresses: node.addresses.map(({ text }) => text),
+      prefixes: identity.trust.overlayPrefixes.map(({ text }) => text),
+      routed: [],
+      mark: MARK,
+    });
+    if (plain) warnings.push(PLAIN_COST);
+    for (const warning of warnings) log.warn(warning);
+    log.info(
+      { io: ready.kind, engine: ready.engine, tun: ready.tun, udp: ready.udp, port: ready.port },
+      'forwarding',
+    );
+    control.attach({ agent, port, ready, identity, clock, warnings, log });
+    return agent;
+  }
+
+  private listenToSignals(control: AgentControl): void {
+    const stop = () => this.finish(0);
+    const reload = () => {
+      Promise.resolve()
+        .then(() => control.reload())
+        .catch((error: unknown) =>
+          this.log.error({ error: String(error) }, 'reload refused; the old configuration stays'),
+        );
+    };
+    process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', reload);
+    this.undo.push(() => {
+      process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', reload);
+    });
+  }
+}
+
+const PLAIN_COST =
+  'running without the native addon (--plain): no segmentation offload, about a twentieth of the throughput and several times the CPU a byte';
+
+/** AES-256-GCM first where the CPU has AES instructions, and only there. */
+function cipherPreference(io: Io): Cipher[] {
+  return io.cpu.aes ? ['aes-256-gcm', 'chacha20-poly1305'] : ['chacha20-poly1305'];
+}
+
+/** An error of the environment with its remedy. */
+function explain(error: unknown, config: Config): unknown {
+  if (!(error instanceof IoError)) return error;
+  const { host, port } = config.listen;
+  const remedies: Record<string, string> = {
+    EADDRINUSE: `UDP port ${port} is in use; set listen.port to another, or stop what uses it ("ss -lunp")`,
+    EADDRNOTAVAIL: `listen.host ${host} is no address of this host; use "::" for all`,
+    EPERM: 'not permitted: run it as root, or give it CAP_NET_ADMIN and CAP_NET_RAW',
+    EACCES: 'not permitted: run it as root, or give it CAP_NET_ADMIN and CAP_NET_RAW',
+    ENOENT: '/dev/net/tun is missing: "modprobe tun", or pass the device into the container',
+    EBUSY: `TUN device name ${config.tun.name} is taken; set tun.name to another`,
+  };
+  const remedy = remedies[error.code];
+  return remedy === undefined ? error : new IoError(remedy, error.code, error.syscall, { cause: error });
+}

@@ -1,0 +1,52 @@
+/** The forwarding worker's thread: opens device and socket, says so, then takes packets and messages until it is told to stop. */
+import { randomBytes } from 'node:crypto';
+import { parentPort, workerData } from 'node:worker_threads';
+import { IoError } from '../../io/ports.js';
+import type { FromWorker, ToWorker, WorkerOptions } from '../messages.js';
+import { ForwardingWorker } from './forwarding-worker.js';
+import { loadIo } from './io.js';
+import { KEY_SLOTS, MAX_NEIGHBOURS, SOCKET_RECEIVE_BUFFER, SOCKET_SEND_BUFFER } from './sizes.js';
+
+async function open(options: WorkerOptions): Promise<{ worker: ForwardingWorker; ready: FromWorker }> {
+  const io = await loadIo(options.plain);
+  const { host, port } = options.listen;
+  const udp = await io.createUdp({
+    host,
+    port,
+    mark: options.mark,
+    slots: MAX_NEIGHBOURS + 1,
+    receiveBuffer: SOCKET_RECEIVE_BUFFER,
+    sendBuffer: SOCKET_SEND_BUFFER,
+  });
+  const tun = io.createTun(options.tun);
+  const aead = io.createAead(KEY_SLOTS);
+  const random = () => randomBytes(4).readUInt32LE();
+  const worker = new ForwardingWorker({ io, tun, udp, aead, post, random }, options);
+  const { kind } = io;
+  const ready = {
+    type: 'ready',
+    port: udp.port,
+    kind,
+    engine: aead.engine,
+    tun: tun.features,
+    udp: udp.features,
+  } as const;
+  return { worker, ready };
+}
+
+function post(message: FromWorker): void {
+  parentPort!.postMessage(message);
+}
+
+try {
+  const { worker, ready } = await open(workerData as WorkerOptions);
+  parentPort!.on('message', (message: ToWorker) => {
+    worker.receive(message);
+    if (message.type === 'stop') parentPort!.close();
+  });
+  post(ready);
+  worker.start();
+} catch (error) {
+  const { message, code, syscall } = error instanceof IoError ? error : new IoError(String(error), 'EIO', '');
+  post({ type: 'fatal', code, message, syscall });
+}

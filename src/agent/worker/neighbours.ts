@@ -1,0 +1,171 @@
+import type { Aead, Cipher, UdpSocket } from '../../io/ports.js';
+import { ReplayWindow } from '../../crypto/replay-window.js';
+import { SessionSet } from '../../crypto/session.js';
+import type { LaneTable } from '../../overlay/forward/lanes.js';
+import type { Neighbour } from '../../overlay/forward/neighbour.js';
+import { Link } from '../../overlay/link/link.js';
+import { writeEndpoint } from '../endpoint.js';
+import type { FromWorker, SessionGrant } from '../messages.js';
+import { KEY_SLOTS, MAX_NEIGHBOURS } from './sizes.js';
+import { SlotPool } from './slot-pool.js';
+
+/** A neighbour with what only the shell needs of it. */
+export interface NeighbourEntry extends Neighbour {
+  link: Link;
+  readonly sessions: SessionSet;
+  /** Of its process: another static key is another one, with a link that begins anew. */
+  incarnation: string;
+  cipher: Cipher;
+  /** µs when `up` changed, and when the newest session began. */
+  since: number;
+  sessionSince: number;
+  /** Key slots and receiver indexes by session. */
+  readonly held: Map<number, { keys: number[]; indexes: number[] }>;
+}
+
+/** Everyone that this node holds sessions with: owner of key slots, endpoint slots and receiver indexes. */
+export class Neighbours {
+  readonly byId = new Map<number, NeighbourEntry>();
+  private readonly keys = new SlotPool('key', KEY_SLOTS);
+  private readonly slots = new SlotPool('endpoint', MAX_NEIGHBOURS + 1, 1);
+  private readonly touched = new Set<NeighbourEntry>();
+
+  constructor(
+    private readonly aead: Aead,
+    private readonly udp: UdpSocket,
+    private readonly lanes: LaneTable,
+    private readonly random: () => number,
+    private readonly post: (message: FromWorker) => void,
+  ) {}
+
+  /** Takes a session into use. The first one of a process at the other end brings a new link. */
+  install(now: number, grant: SessionGrant): void {
+    const neighbour = this.entryOf(now, grant);
+    const { index, initiator, cipher } = grant;
+    const receive = grant.receive.map((lane) => this.setKey(cipher, lane.key));
+    const send = grant.send.map((lane) => this.setKey(cipher, lane.key));
+    neighbour.cipher = cipher;
+    neighbour.sessionSince = now;
+    neighbour.held.set(index, {
+      keys: [...receive, ...send],
+      indexes: grant.receive.map((lane) => lane.index),
+    });
+    grant.receive.forEach((lane, i) => {
+      this.lanes.add(lane.index, { neighbour, session: index, key: receive[i], window: new ReplayWindow() });
+    });
+    const lanes = grant.send.map((lane, i) => ({ index: lane.index, key: send[i] }));
+    const evicted = neighbour.sessions.install(now, index, initiator, lanes);
+    if (evicted) this.drop(neighbour, evicted.id);
+    if (neighbour.confirmedSession === 0 || !neighbour.up) {
+      writeEndpoint(this.udp.endpoints, neighbour.slot, grant.endpoint);
+    }
+    this.touched.add(neighbour);
+  }
+
+  /** The first authentic record of a session: the peer has its keys. */
+  confirm(neighbour: Neighbour, session: number): void {
+    if (neighbour.sessions.received(session)) this.post({ type: 'confirmed', index: session });
+  }
+
+  /** Drops a session by its index, whoever's it is. */
+  revoke(index: number): void {
+    for (const neighbour of this.byId.values()) if (neighbour.held.has(index)) this.drop(neighbour, index);
+  }
+
+  remove(neighbour: NeighbourEntry): void {
+    for (const session of [...neighbour.held.keys()]) this.drop(neighbour, session);
+    this.slots.release(neighbour.slot);
+    this.byId.delete(neighbour.nodeId);
+    this.touched.delete(neighbour);
+    neighbour.up = false;
+  }
+
+  /** Its link may have something to send. */
+  touch(neighbour: Neighbour): void {
+    this.touched.add(neighbour as NeighbourEntry);
+  }
+
+  takeTouched(): NeighbourEntry[] {
+    if (this.touched.size === 0) return [];
+    const all = [...this.touched];
+    this.touched.clear();
+    return all;
+  }
+
+  /** µs; when a link or a session is due. */
+  nextTimeout(): number {
+    let due = Infinity;
+    for (const { link, sessions } of this.byId.values()) {
+      due = Math.min(due, link.nextTimeout(), sessions.nextTimeout());
+    }
+    return due;
+  }
+
+  /** Drops what is too old; returns whose session wants a successor. */
+  expire(now: number): NeighbourEntry[] {
+    const wanting: NeighbourEntry[] = [];
+    for (const neighbour of this.byId.values()) {
+      const { removed, rekey } = neighbour.sessions.expire(now);
+      for (const { id } of removed) this.drop(neighbour, id);
+      if (rekey) wanting.push(neighbour);
+    }
+    return wanting;
+  }
+
+  private entryOf(now: number, { peer, name, incarnation, cipher }: SessionGrant): NeighbourEntry {
+    const known = this.byId.get(peer);
+    if (known?.incarnation === incarnation) return known;
+    if (known) return this.renew(now, known, incarnation);
+    const neighbour: NeighbourEntry = {
+      nodeId: peer,
+      name,
+      incarnation,
+      cipher,
+      slot: this.slots.take(),
+      sessions: new SessionSet(),
+      link: new Link(this.random, now),
+      up: false,
+      confirmedSession: 0,
+      since: now,
+      sessionSince: now,
+      held: new Map(),
+      packetsSent: 0,
+      bytesSent: 0,
+      packetsReceived: 0,
+      bytesReceived: 0,
+    };
+    this.byId.set(peer, neighbour);
+    return neighbour;
+  }
+
+  /** Another process at the other end: what the old one knew is gone. */
+  private renew(now: number, neighbour: NeighbourEntry, incarnation: string): NeighbourEntry {
+    for (const session of [...neighbour.held.keys()]) this.drop(neighbour, session);
+    if (neighbour.up) this.post({ type: 'down', peer: neighbour.nodeId, reason: 'restarted' });
+    neighbour.up = false;
+    neighbour.since = now;
+    neighbour.incarnation = incarnation;
+    neighbour.link = new Link(this.random, now);
+    return neighbour;
+  }
+
+  private setKey(cipher: Cipher, key: Uint8Array): number {
+    const slot = this.keys.take();
+    this.aead.setKey(slot, cipher, key);
+    key.fill(0);
+    return slot;
+  }
+
+  private drop(neighbour: NeighbourEntry, session: number): void {
+    const held = neighbour.held.get(session);
+    if (!held) return;
+    neighbour.held.delete(session);
+    neighbour.sessions.remove(session);
+    for (const index of held.indexes) this.lanes.remove(index);
+    for (const key of held.keys) {
+      this.aead.clearKey(key);
+      this.keys.release(key);
+    }
+    this.post({ type: 'released', index: session });
+  }
+}

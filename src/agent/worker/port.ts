@@ -1,0 +1,111 @@
+import { Worker } from 'node:worker_threads';
+import type { FromWorker, ToWorker, WorkerOptions, WorkerReport } from '../messages.js';
+import { IoError } from '../../io/ports.js';
+
+export type Ready = Extract<FromWorker, { type: 'ready' }>;
+
+/** ms to wait for a report before the worker counts as stuck. */
+const REPORT_PATIENCE = 5000;
+/** ms that the worker may take to say goodbye to its neighbours. */
+const STOP_PATIENCE = 2000;
+
+/** The main thread's end of the forwarding worker: typed messages, and reports as promises. */
+export class WorkerPort {
+  private readonly worker: Worker;
+  private readonly reports = new Map<number, (report: WorkerReport) => void>();
+  private lastReport = 0;
+  private stopped: (() => void) | undefined;
+  private ended = false;
+
+  /** `onDeath` hears of an end that nobody asked for. */
+  constructor(
+    options: WorkerOptions,
+    private readonly onMessage: (message: FromWorker) => void,
+    private readonly onDeath: (error: Error) => void,
+  ) {
+    this.worker = new Worker(new URL('./main.js', import.meta.url), {
+      workerData: options,
+      name: 'forwarding',
+    });
+    this.worker.on('message', (message: FromWorker) => this.receive(message));
+    this.worker.on('error', (error) => this.die(error));
+    this.worker.on('exit', () => this.die(new Error('the forwarding worker ended')));
+  }
+
+  /** Waits for the devices to be open. Rejects with IoError where that fails. */
+  static start(
+    options: WorkerOptions,
+    onMessage: (message: FromWorker) => void,
+    onDeath: (error: Error) => void,
+  ): Promise<{ port: WorkerPort; ready: Ready }> {
+    return new Promise((resolve, reject) => {
+      let started = false;
+      const port: WorkerPort = new WorkerPort(
+        options,
+        (message) => {
+          if (message.type === 'ready') {
+            started = true;
+            resolve({ port, ready: message });
+          } else if (message.type === 'fatal') {
+            port.ended = true;
+            reject(new IoError(message.message, message.code, message.syscall));
+          } else onMessage(message);
+        },
+        (error) => {
+          if (started) onDeath(error);
+          else reject(error);
+        },
+      );
+    });
+  }
+
+  post(message: ToWorker, transfer: ArrayBuffer[] = []): void {
+    if (!this.ended) this.worker.postMessage(message, transfer);
+  }
+
+  /** The worker's numbers. Rejects when it doesn't answer. */
+  report(): Promise<WorkerReport> {
+    const id = ++this.lastReport;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.reports.delete(id);
+        reject(new Error(`the forwarding worker gave no report within ${REPORT_PATIENCE} ms`));
+      }, REPORT_PATIENCE);
+      this.reports.set(id, (report) => {
+        clearTimeout(timer);
+        resolve(report);
+      });
+      this.post({ type: 'report', id });
+    });
+  }
+
+  /** Says goodbye to all neighbours, closes device and socket, ends the thread. */
+  async stop(): Promise<void> {
+    if (!this.ended) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, STOP_PATIENCE);
+        this.stopped = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+        this.post({ type: 'stop' });
+        this.ended = true;
+      });
+    }
+    await this.worker.terminate();
+  }
+
+  private receive(message: FromWorker): void {
+    if (message.type === 'report') {
+      this.reports.get(message.id)?.(message.report);
+      this.reports.delete(message.id);
+    } else if (message.type === 'stopped') this.stopped?.();
+    else this.onMessage(message);
+  }
+
+  private die(error: Error): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.onDeath(error);
+  }
+}

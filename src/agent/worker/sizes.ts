@@ -1,0 +1,30 @@
+/** How large the worker's batches and tables are. Tuned with `make bench`; all in bytes or packets, as named. */
+
+/** Room for several segmentation-offload reads of up to 64 KiB each, small enough to stay in the cache. */
+export const TUN_ARENA = 384 * 1024;
+export const TUN_CAPACITY = 256;
+/** Every segment grows by its headers; a full read of small segments must fit. */
+export const OUT_ARENA = 512 * 1024;
+export const OUT_CAPACITY = 1024;
+/** Each message of a receive call may be 64 KiB of coalesced datagrams. */
+export const UDP_MESSAGES = 32;
+export const UDP_ARENA = UDP_MESSAGES * 65_536;
+export const UDP_CAPACITY = 2048;
+
+/** Largest datagram of a handshake (docs/wire-format.md). */
+export const HANDSHAKE_MAX = 4096;
+
+export const MAX_NEIGHBOURS = 1024;
+/** Endpoint slot for datagrams to whoever. */
+export const SLOT_ADHOC = 0;
+/** A neighbour has up to three sessions while a rekey is under way, each with two lanes and two directions. */
+export const KEY_SLOTS = MAX_NEIGHBOURS * 12;
+
+export const ECHOES_KEPT = 4096;
+
+/**
+ * Bytes. Deep enough for a burst of small packets while the worker is not scheduled, shallow enough that a full one adds about a
+ * millisecond at full rate.
+ */
+export const SOCKET_RECEIVE_BUFFER = 2 * 1024 * 1024;
+export const SOCKET_SEND_BUFFER = 4 * 1024 * 1024;
