@@ -13,12 +13,19 @@ Instance& instanceOf(napi_env env) {
   return *static_cast<Instance*>(data);
 }
 
+const char* errorName(int error) {
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 32)
+  const char* name = strerrorname_np(error);
+  if (name != nullptr) return name;
+#endif
+  return uv_err_name(-error);  // knows fewer
+}
+
 void throwErrno(napi_env env, int error, const char* syscall) {
   char message[256];
-  const char* code = uv_err_name(-error);
   snprintf(message, sizeof message, "%s: %s", syscall, strerror(error));
   napi_value object;
-  if (napi_create_error(env, makeString(env, code), makeString(env, message), &object) != napi_ok) return;
+  if (napi_create_error(env, makeString(env, errorName(error)), makeString(env, message), &object) != napi_ok) return;
   setProperty(env, object, "syscall", makeString(env, syscall));
   napi_throw(env, object);
 }

@@ -17,6 +17,8 @@ struct Instance {
 };
 Instance& instanceOf(napi_env env);
 
+/** errno's name, such as EBUSY. */
+const char* errorName(int error);
 /** Throws an Error with `code` = errno's name and `syscall`. */
 void throwErrno(napi_env env, int error, const char* syscall);
 /** Throws an Error with a code of our own, such as ERANGE for an argument out of bounds. */

@@ -54,7 +54,7 @@ bool checkOffload(const Batch& from, int i, int type, Cut* cut) {
   const uint8_t version = cut->ip[0] >> 4;
   const int least = version == 4 ? (cut->ip[0] & 15) * 4 : 40;
   if ((version != 4 && version != 6) || least < 20 || (type == kGsoTcp4 && version != 4) || (type == kGsoTcp6 && version != 6)) return false;
-  if (start < least || header < start + (tcp ? 20 : 8) || header > start + 60 || header >= cut->length) return false;
+  if (start < least || start >= cut->length || header >= cut->length || header < start + (tcp ? 20 : 8) || header > start + 60) return false;
   if (header + size > 65535) return false;
   cut->header = header;
   cut->start = start;

@@ -203,7 +203,7 @@ napi_value udpErrors(napi_env env, napi_callback_info info) {
 napi_value udpLastError(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   auto* udp = getHandle<Udp>(env, args.value[0]);
-  return udp == nullptr ? nullptr : makeString(env, udp->lastError == 0 ? "" : uv_err_name(-udp->lastError));
+  return udp == nullptr ? nullptr : makeString(env, udp->lastError == 0 ? "" : errorName(udp->lastError));
 }
 
 napi_value udpOnReadable(napi_env env, napi_callback_info info) {

@@ -72,7 +72,9 @@ describe.skipIf(!nativeAvailable()).each(['best', 'openssl'])('AEAD in native/, 
   });
 
   it('names what computes', () => {
-    expect(loadNative().createAead(1).engine).toMatch(engine === 'openssl' ? /^openssl \d/ : /^(ipsec-mb|openssl) \d/);
+    expect(loadNative().createAead(1).engine).toMatch(
+      engine === 'openssl' ? /^openssl \d/ : /^(ipsec-mb|openssl) \d/,
+    );
   });
 
   it.each(VECTORS)('seals and opens the vector of $name', ({ cipher, key, nonce, header, plain, sealed }) => {
@@ -124,21 +126,24 @@ describe.skipIf(!nativeAvailable()).each(['best', 'openssl'])('AEAD in native/, 
     );
   });
 
-  it.each(['aes-256-gcm', 'chacha20-poly1305'] as const)('%s: a record with any bit flipped is not opened, and nothing of it can be read', (cipher) => {
-    const aead = loadNative().createAead(1);
-    aead.setKey(0, cipher, KEY);
-    const size = RECORD_HEADER + 40 + RECORD_TAG;
-    for (let bit = 0; bit < size * 8; bit++) {
-      const batch = createBatch(size, 1);
-      batch.length[0] = size - RECORD_TAG;
-      batch.bytes.fill(0x5a);
-      aead.seal(batch, Int32Array.of(0), 1);
-      batch.bytes[bit >> 3]! ^= 1 << (bit & 7);
-      expect(aead.open(batch, Int32Array.of(0), 1)).toBe(0);
-      expect(batch.status[0]).toBe(0);
-      expect(batch.bytes.subarray(RECORD_HEADER, -RECORD_TAG).every((byte) => byte === 0)).toBe(true);
-    }
-  });
+  it.each(['aes-256-gcm', 'chacha20-poly1305'] as const)(
+    '%s: a record with any bit flipped is not opened, and nothing of it can be read',
+    (cipher) => {
+      const aead = loadNative().createAead(1);
+      aead.setKey(0, cipher, KEY);
+      const size = RECORD_HEADER + 40 + RECORD_TAG;
+      for (let bit = 0; bit < size * 8; bit++) {
+        const batch = createBatch(size, 1);
+        batch.length[0] = size - RECORD_TAG;
+        batch.bytes.fill(0x5a);
+        aead.seal(batch, Int32Array.of(0), 1);
+        batch.bytes[bit >> 3]! ^= 1 << (bit & 7);
+        expect(aead.open(batch, Int32Array.of(0), 1)).toBe(0);
+        expect(batch.status[0]).toBe(0);
+        expect(batch.bytes.subarray(RECORD_HEADER, -RECORD_TAG).every((byte) => byte === 0)).toBe(true);
+      }
+    },
+  );
 
   it('a record without a key is not sealed and cannot be sent by mistake; nor is one opened', () => {
     const aead = loadNative().createAead(2);

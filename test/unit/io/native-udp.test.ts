@@ -3,7 +3,13 @@ import { once } from 'node:events';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { PacketBatch } from '../../../src/io/batch.js';
-import { createBatch, ENDPOINT_INTERFACE, ENDPOINT_LOCAL, ENDPOINT_PORT, ENDPOINT_WORDS } from '../../../src/io/batch.js';
+import {
+  createBatch,
+  ENDPOINT_INTERFACE,
+  ENDPOINT_LOCAL,
+  ENDPOINT_PORT,
+  ENDPOINT_WORDS,
+} from '../../../src/io/batch.js';
 import { loadNative, nativeAvailable } from '../../../src/io/native.js';
 import type { UdpOptions, UdpSocket } from '../../../src/io/ports.js';
 
@@ -79,7 +85,10 @@ async function receive(on: UdpSocket, count: number): Promise<Received[]> {
     on.onReadable(() => {
       on.read(batch);
       for (let i = 0; i < batch.count; i++) {
-        const words = batch.endpoints.subarray(batch.source[i]! * ENDPOINT_WORDS, (batch.source[i]! + 1) * ENDPOINT_WORDS);
+        const words = batch.endpoints.subarray(
+          batch.source[i]! * ENDPOINT_WORDS,
+          (batch.source[i]! + 1) * ENDPOINT_WORDS,
+        );
         got.push({
           bytes: batch.bytes.slice(batch.offset[i], batch.offset[i]! + batch.length[i]!),
           trafficClass: batch.trafficClass[i]!,
@@ -96,25 +105,32 @@ async function receive(on: UdpSocket, count: number): Promise<Received[]> {
 }
 
 describe.skipIf(!nativeAvailable())('UDP in native/', () => {
-  it.each([4, 6] as const)('one socket carries IPv%s: addresses, ports and traffic class both ways', async (family) => {
-    const [a, b] = [socket(), socket()];
-    setEndpoint(a, 1, LOOPBACK[family], b.port);
-    const { batch, order } = outgoing([
-      { size: 100, slot: 1, trafficClass: 0xb9 },
-      { size: 0x200, slot: 1, trafficClass: 0 },
-      { size: 5, slot: 1, trafficClass: 3 },
-    ]);
-    expect(a.send(batch, order, 3)).toBe(3);
-    const got = await receive(b, 3);
-    expect(got.map((d) => [d.bytes.length, d.trafficClass])).toEqual([[100, 0xb9], [0x200, 0], [5, 3]]);
-    expect(got[0]!.bytes[99]).toBe(99);
-    for (const datagram of got) {
-      expect(datagram.remote).toEqual(LOOPBACK[family]);
-      expect(datagram.remotePort).toBe(a.port);
-      expect(datagram.local).toEqual(LOOPBACK[family]);
-      expect(datagram.interface).toBeGreaterThan(0);
-    }
-  });
+  it.each([4, 6] as const)(
+    'one socket carries IPv%s: addresses, ports and traffic class both ways',
+    async (family) => {
+      const [a, b] = [socket(), socket()];
+      setEndpoint(a, 1, LOOPBACK[family], b.port);
+      const { batch, order } = outgoing([
+        { size: 100, slot: 1, trafficClass: 0xb9 },
+        { size: 0x200, slot: 1, trafficClass: 0 },
+        { size: 5, slot: 1, trafficClass: 3 },
+      ]);
+      expect(a.send(batch, order, 3)).toBe(3);
+      const got = await receive(b, 3);
+      expect(got.map((d) => [d.bytes.length, d.trafficClass])).toEqual([
+        [100, 0xb9],
+        [0x200, 0],
+        [5, 3],
+      ]);
+      expect(got[0]!.bytes[99]).toBe(99);
+      for (const datagram of got) {
+        expect(datagram.remote).toEqual(LOOPBACK[family]);
+        expect(datagram.remotePort).toBe(a.port);
+        expect(datagram.local).toEqual(LOOPBACK[family]);
+        expect(datagram.interface).toBeGreaterThan(0);
+      }
+    },
+  );
 
   it('an answer leaves from the address that was asked', async () => {
     const [a, b] = [socket(), socket()];
@@ -134,17 +150,25 @@ describe.skipIf(!nativeAvailable())('UDP in native/', () => {
     const [a, b] = [socket({ receiveBuffer: 4 << 20 }), socket({ receiveBuffer: 4 << 20 })];
     setEndpoint(a, 0, LOOPBACK[4], b.port);
     setEndpoint(a, 1, LOOPBACK[6], b.port);
-    const run = fc.record({ size: fc.integer({ min: 1, max: 1472 }), count: fc.integer({ min: 1, max: 70 }), slot: fc.nat(1) });
+    const run = fc.record({
+      size: fc.integer({ min: 1, max: 1472 }),
+      count: fc.integer({ min: 1, max: 70 }),
+      slot: fc.nat(1),
+    });
     const runs = fc.array(run, { minLength: 1, maxLength: 5 });
     await fc.assert(
       fc.asyncProperty(runs, fc.constantFrom(0, 56), async (list, gap) => {
-        const datagrams = list.flatMap(({ size, count, slot }) => Array.from({ length: count }, () => ({ size, slot })));
+        const datagrams = list.flatMap(({ size, count, slot }) =>
+          Array.from({ length: count }, () => ({ size, slot })),
+        );
         const { batch, order } = outgoing(datagrams, gap);
         expect(a.send(batch, order, order.length)).toBe(order.length);
         const got = await receive(b, datagrams.length);
         // Order holds within a family.
         for (const slot of [0, 1]) {
-          const sent = datagrams.flatMap((d, i) => (d.slot === slot ? [batch.bytes.slice(batch.offset[i], batch.offset[i]! + d.size)] : []));
+          const sent = datagrams.flatMap((d, i) =>
+            d.slot === slot ? [batch.bytes.slice(batch.offset[i], batch.offset[i]! + d.size)] : [],
+          );
           const arrived = got.filter((d) => d.remote[10] === (slot === 0 ? 255 : 0)).map((d) => d.bytes);
           expect(arrived.length).toBe(sent.length);
           sent.forEach((bytes, i) => expect(Buffer.compare(arrived[i]!, bytes)).toBe(0));
@@ -159,7 +183,10 @@ describe.skipIf(!nativeAvailable())('UDP in native/', () => {
     const [a, b] = [socket(), socket()];
     if (!a.features.gso || !b.features.gro) return;
     setEndpoint(a, 0, LOOPBACK[6], b.port);
-    const { batch, order } = outgoing([...Array.from({ length: 20 }, () => ({ size: 1200 })), { size: 77 }], 9);
+    const { batch, order } = outgoing(
+      [...Array.from({ length: 20 }, () => ({ size: 1200 })), { size: 77 }],
+      9,
+    );
     a.send(batch, order, 21);
     const into = incoming();
     await new Promise<void>((resolve) => b.onReadable(resolve));
@@ -183,7 +210,10 @@ describe.skipIf(!nativeAvailable())('UDP in native/', () => {
     const [a, b] = [socket({ host: '127.0.0.1' }), socket({ host: '127.0.0.1' })];
     setEndpoint(a, 0, LOOPBACK[4], b.port, LOOPBACK[4]);
     setEndpoint(a, 1, LOOPBACK[6], b.port);
-    const { batch, order } = outgoing([{ size: 30, slot: 1 }, { size: 31, trafficClass: 0x2e }]);
+    const { batch, order } = outgoing([
+      { size: 30, slot: 1 },
+      { size: 31, trafficClass: 0x2e },
+    ]);
     expect(a.send(batch, order, 2)).toBe(2);
     const [only] = await receive(b, 1);
     expect(only).toMatchObject({ remote: LOOPBACK[4], local: LOOPBACK[4], trafficClass: 0x2e });
@@ -194,7 +224,13 @@ describe.skipIf(!nativeAvailable())('UDP in native/', () => {
     const [a, b] = [socket(), socket()];
     setEndpoint(a, 0, LOOPBACK[4], b.port);
     setEndpoint(a, 1, [...MAPPED, 255, 255, 255, 255], b.port); // broadcast is not allowed
-    const { batch, order } = outgoing([{ size: 10 }, { size: 11, slot: 1 }, { size: 12 }, { size: 13, slot: 3 }, { size: 14 }]);
+    const { batch, order } = outgoing([
+      { size: 10 },
+      { size: 11, slot: 1 },
+      { size: 12 },
+      { size: 13, slot: 3 },
+      { size: 14 },
+    ]);
     batch.endpoint[3] = 99;
     batch.offset[2] = 1 << 20;
     expect(a.send(batch, order, 5)).toBe(5);
@@ -252,7 +288,10 @@ describe.skipIf(!nativeAvailable())('UDP in native/', () => {
   });
 
   it('receives no more messages than the batch has room for, and the rest later', async () => {
-    const [a, b] = [socket({ offloads: { gso: false, gro: false } }), socket({ offloads: { gso: false, gro: false } })];
+    const [a, b] = [
+      socket({ offloads: { gso: false, gro: false } }),
+      socket({ offloads: { gso: false, gro: false } }),
+    ];
     setEndpoint(a, 0, LOOPBACK[4], b.port);
     const { batch, order } = outgoing(Array.from({ length: 5 }, (_, i) => ({ size: 10 + i })));
     a.send(batch, order, 5);
