@@ -1,7 +1,7 @@
 /** The checks of `causeway doctor` that need no agent. Each says what it saw and, where something is amiss, what to do. */
 import { preflight } from '../agent/config/index.js';
 import type { Config } from '../agent/config/index.js';
-import type { Finding } from '../control/index.js';
+import type { Finding } from '../control/api.js';
 import type { Host } from './host.js';
 
 /** Bytes around an inner packet, not sealed end to end: record header and tag, routed header, UDP; plus IP of the underlay. */

@@ -1,7 +1,7 @@
 /** What every command shares: where it prints, and how it finds the agent. */
 import type { Command } from 'commander';
-import { DEFAULT_SOCKET } from '../agent/config/index.js';
-import { ControlClient } from '../control/index.js';
+import { DEFAULT_SOCKET } from '../agent/config/config.js';
+import { ControlClient } from '../control/client.js';
 
 export interface Output {
   /** One or more whole lines, without the last line end. */

@@ -1,10 +1,10 @@
 /** `causeway doctor`: everything that could keep an agent from working, with and without one running. */
 import type { Command } from 'commander';
-import { ConfigError, loadConfig } from '../agent/config/index.js';
-import type { Config } from '../agent/config/index.js';
-import { ControlError } from '../control/index.js';
-import type { ControlClient, Finding } from '../control/index.js';
-import { checkHost } from './checks.js';
+import type { Config } from '../agent/config/config.js';
+import { ConfigError } from '../agent/config/errors.js';
+import type { Finding } from '../control/api.js';
+import type { ControlClient } from '../control/client.js';
+import { ControlError } from '../control/errors.js';
 import { clientOf, json, withJson, withSocket } from './context.js';
 import type { CommonOptions, Output } from './context.js';
 import { EXIT } from './errors.js';
@@ -34,19 +34,21 @@ export function registerDoctor(
 
 async function diagnose(options: DoctorOptions, host: Host): Promise<Finding[]> {
   const findings: Finding[] = [];
-  let config = readConfig(options.config, findings);
+  let config = await readConfig(options.config, findings);
   const client = clientOf(
     config === null || options.socket !== undefined ? options : { socket: config.control.socket },
   );
   const agent = await askAgent(client);
   if (agent.configFile !== undefined && options.config === undefined)
-    config = readConfig(agent.configFile, findings);
+    config = await readConfig(agent.configFile, findings);
+  const { checkHost } = await import('./checks.js');
   findings.push(...(await checkHost(host, config, agent.running)), ...agent.findings);
   return findings;
 }
 
-function readConfig(file: string | undefined, findings: Finding[]): Config | null {
+async function readConfig(file: string | undefined, findings: Finding[]): Promise<Config | null> {
   if (file === undefined) return null;
+  const { loadConfig } = await import('../agent/config/index.js');
   try {
     return loadConfig(file, { CREDENTIALS_DIRECTORY: '/run/credentials', ...process.env });
   } catch (error) {

@@ -1,7 +1,7 @@
 /** What ends a command: one line for the user and an exit code. */
 import { CommanderError } from 'commander';
-import { ConfigError } from '../agent/config/index.js';
-import { ControlError } from '../control/index.js';
+import { ConfigError } from '../agent/config/errors.js';
+import { ControlError } from '../control/errors.js';
 
 export const EXIT = { done: 0, failed: 1, usage: 2, noAgent: 3 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];

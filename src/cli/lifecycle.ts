@@ -1,9 +1,10 @@
 /** `causeway up | down | check | reload`: an agent's beginning, end and configuration. */
 import type { Command } from 'commander';
-import { formatProblem, loadConfig, preflight } from '../agent/config/index.js';
-import type { Config } from '../agent/config/index.js';
+import type { Config } from '../agent/config/config.js';
+import { formatProblem } from '../agent/config/errors.js';
 
-import { ControlClient, ControlError } from '../control/index.js';
+import { ControlClient } from '../control/client.js';
+import { ControlError } from '../control/errors.js';
 import { clientOf, json, socketOf, withJson, withSocket } from './context.js';
 import type { CommonOptions, Output } from './context.js';
 import { CliError, EXIT } from './errors.js';
@@ -11,6 +12,9 @@ import { CliError, EXIT } from './errors.js';
 /** Ms that an agent may take to end after it was told to. */
 const STOP_PATIENCE = 15_000;
 const STOP_POLL = 50;
+
+/** Commands outside systemd need the configuration, but not the credentials that only the unit has. */
+const LENIENT_ENV = { CREDENTIALS_DIRECTORY: '/run/credentials', ...process.env };
 
 interface CheckOptions extends CommonOptions {
   config: string;
@@ -67,7 +71,7 @@ interface DownOptions extends CommonOptions {
 }
 
 async function runDown(options: DownOptions, { out, err }: Output): Promise<void> {
-  const { tun, socket } = downTarget(options, err);
+  const { tun, socket } = await downTarget(options, err);
   const stopped = await stopAgent(new ControlClient(socket));
   const { removeLeftovers } = await import('../tun/index.js');
   const removed = await removeLeftovers(tun);
@@ -77,14 +81,17 @@ async function runDown(options: DownOptions, { out, err }: Output): Promise<void
 }
 
 /** What to stop and clean: from the configuration, or from the options where it can't be read. */
-function downTarget(options: DownOptions, err: (line: string) => void): { tun: string; socket: string } {
+async function downTarget(
+  options: DownOptions,
+  err: (line: string) => void,
+): Promise<{ tun: string; socket: string }> {
   if (options.config === undefined && options.tun === undefined) {
     throw new CliError('name the configuration with -c FILE, or the interface with --tun NAME', EXIT.usage);
   }
+  const { loadConfig } = await import('../agent/config/index.js');
   let config: Config | undefined;
   try {
-    if (options.config !== undefined)
-      config = loadConfig(options.config, { CREDENTIALS_DIRECTORY: '/', ...process.env });
+    if (options.config !== undefined) config = loadConfig(options.config, LENIENT_ENV);
   } catch (error) {
     if (options.tun === undefined) {
       err('causeway: the configuration is unusable, and so says nothing of what to remove; add --tun NAME');
@@ -126,11 +133,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function runCheck(
+async function runCheck(
   { config: file, json: asJson }: CheckOptions,
   { out, err }: Output,
   exit: (code: number) => void,
-): void {
+): Promise<void> {
+  const { loadConfig, preflight } = await import('../agent/config/index.js');
   const config = loadConfig(file);
   const problems = preflight(config, Date.now());
   const errors = problems.filter(({ level }) => level === 'error');
@@ -147,11 +155,17 @@ interface ReloadOptions extends CommonOptions {
 
 async function runReload(options: ReloadOptions, { out }: Output): Promise<void> {
   const { config, socket } = options;
-  const named = config !== undefined && socket === undefined ? loadConfig(config).control.socket : undefined;
-  const result = await clientOf(named === undefined ? options : { socket: named }).reload();
+  const named = config === undefined || socket !== undefined ? options : { socket: await socketIn(config) };
+  const result = await clientOf(named).reload();
   if (options.json === true) return out(json(result));
   if (result.applied.length > 0) out(`applied: ${result.applied.join(', ')}`);
   if (result.restart.length > 0)
     out(`changed, but in force only after a restart: ${result.restart.join(', ')}`);
   if (result.applied.length + result.restart.length === 0) out('nothing changed');
+}
+
+/** A configuration that the agent would refuse is refused here already, with the same lines. */
+async function socketIn(file: string): Promise<string> {
+  const { loadConfig } = await import('../agent/config/index.js');
+  return loadConfig(file, LENIENT_ENV).control.socket;
 }

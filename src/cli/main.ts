@@ -8,7 +8,7 @@ import { createProgram } from './program.js';
 export async function main(argv: readonly string[], output: Output = terminal): Promise<number> {
   let exitCode = 0;
   try {
-    const program = createProgram(output, (code) => (exitCode = code));
+    const program = await createProgram(argv, output, (code) => (exitCode = code));
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
   } catch (error) {

@@ -1,7 +1,7 @@
 /** `causeway ping TARGET`: echo requests through the overlay, each reply with the nodes it passed. */
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { PingEvent } from '../control/index.js';
+import type { PingEvent } from '../control/api.js';
 import { clientOf, withJson, withSocket } from './context.js';
 import type { CommonOptions, Output } from './context.js';
 import { CliError } from './errors.js';

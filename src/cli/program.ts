@@ -1,7 +1,6 @@
 /** The commands and their help. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { registerCa } from './ca.js';
 import type { Output } from './context.js';
 import { registerDoctor } from './doctor.js';
 import { registerLifecycle } from './lifecycle.js';
@@ -16,8 +15,18 @@ Environment:
   CAUSEWAY_SOCKET  control socket, where -s isn't given
   CAUSEWAY_DEBUG   1: errors with their stack`;
 
-/** `exit` takes the code of a command that ends otherwise than by success or an exception. */
-export function createProgram(output: Output, exit: (code: number) => void): Command {
+/** Commands that are asked often; the certificate library, a third of a second, is not theirs to load. */
+const LIGHT = new Set(['status', 'peers', 'links', 'routes', 'ping', 'reload']);
+
+/**
+ * The program for one command line. `exit` takes the code of a command that ends otherwise than by success or an
+ * exception.
+ */
+export async function createProgram(
+  argv: readonly string[],
+  output: Output,
+  exit: (code: number) => void,
+): Promise<Command> {
   const program = new Command('causeway')
     .description(
       'A logical router on this host: carries packets to other hosts of the overlay over authenticated links',
@@ -35,7 +44,7 @@ export function createProgram(output: Output, exit: (code: number) => void): Com
   registerShow(program, output);
   registerPing(program, output);
   registerDoctor(program, output, exit);
-  registerCa(program);
+  if (!LIGHT.has(argv[0])) (await import('./ca.js')).registerCa(program);
   return program;
 }
 

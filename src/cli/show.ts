@@ -1,6 +1,6 @@
 /** `causeway status | peers | links | routes`: what the agent says, as tables. */
 import type { Command } from 'commander';
-import type { Counters, LinkStatus, PeerStatus, RouteStatus, Status } from '../control/index.js';
+import type { Counters, LinkStatus, PeerStatus, RouteStatus, Status } from '../control/api.js';
 import { clientOf, json, withJson, withSocket } from './context.js';
 import type { CommonOptions, Output } from './context.js';
 import { bytes, duration, fields, millis, nodeIdText, table } from './format.js';

@@ -2,7 +2,6 @@
  * How AgentApi travels: HTTP/1.1 on the UNIX socket, JSON both ways. An answer is 200 and the value, or a status of STATUS_OF and
  * `{error: {code, message}}`. `POST /v1/ping` answers a line of JSON per event, the last an error where one comes midway.
  */
-import { z } from 'zod';
 import type { ApiErrorCode, PingEvent } from './api.js';
 
 export const PATHS = {
@@ -33,10 +32,3 @@ export type PingLine = PingEvent | ErrorBody;
 
 /** Bytes of a request's body. */
 export const MAX_BODY = 65536;
-
-export const pingRequest = z.strictObject({
-  target: z.string().min(1).max(253),
-  count: z.int().min(0).max(1_000_000),
-  intervalMs: z.int().min(10, 'the interval is at least 10 ms').max(3_600_000),
-  timeoutMs: z.int().min(10, 'the timeout is at least 10 ms').max(60_000),
-});

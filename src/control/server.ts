@@ -10,14 +10,22 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createConnection } from 'node:net';
 import { dirname } from 'node:path';
+import { z } from 'zod';
 import type { AgentApi, PingEvent } from './api.js';
 import { ApiError } from './api.js';
 import { ControlError } from './errors.js';
 import type { Call, PingLine } from './protocol.js';
-import { MAX_BODY, PATHS, pingRequest, STATUS_OF } from './protocol.js';
+import { MAX_BODY, PATHS, STATUS_OF } from './protocol.js';
 
 /** Ms to let a connection attempt to a socket file decide whether an agent lives behind it. */
 const CONNECT_PATIENCE = 2000;
+
+const pingRequest = z.strictObject({
+  target: z.string().min(1).max(253),
+  count: z.int().min(0).max(1_000_000),
+  intervalMs: z.int().min(10, 'the interval is at least 10 ms').max(3_600_000),
+  timeoutMs: z.int().min(10, 'the timeout is at least 10 ms').max(60_000),
+});
 
 export class ControlServer {
   private readonly server: Server;
