@@ -49,6 +49,13 @@ describe('a replay window', () => {
     expect(window.highest).toBe(10_000);
   });
 
+  it.each([3, 8, 32, 96, 4096])('keeps nothing of counters long past, %i at a time in reverse', (group) => {
+    const window = new ReplayWindow();
+    for (let first = 0; first < 50_000; first += group) {
+      for (let i = group - 1; i >= 0; i--) expect(window.accept(first + i)).toBe(true);
+    }
+  });
+
   it('asking changes nothing', () => {
     const window = new ReplayWindow();
     expect(window.check(5)).toBe(true);
