@@ -1,37 +1,34 @@
-/** At most `capacity` at once and one more each `interval` µs. */
+/**
+ * At most `capacity` at once and one more each `interval` µs. Counted in µs of credit, so that integers stay integers: a fraction that
+ * rounding keeps just below one would be due at once forever.
+ */
 export class TokenBucket {
-  private tokens: number;
+  private credit: number;
 
   constructor(
     private readonly capacity: number,
     private readonly interval: number,
     private since: number,
   ) {
-    this.tokens = capacity;
+    this.credit = capacity * interval;
   }
 
   /** Takes `count` tokens, or none and false where there are too few. */
   take(now: number, count = 1): boolean {
-    this.fill(now);
-    if (this.tokens < count) return false;
-    this.tokens -= count;
+    if (!this.has(now, count)) return false;
+    this.credit -= count * this.interval;
     return true;
   }
 
   /** Whether `count` tokens are there. */
   has(now: number, count: number): boolean {
-    this.fill(now);
-    return this.tokens >= count;
+    this.credit = Math.min(this.capacity * this.interval, this.credit + Math.max(0, now - this.since));
+    this.since = Math.max(this.since, now);
+    return this.credit >= count * this.interval;
   }
 
-  /** µs when one token will be there: `now` or later. */
+  /** µs when one token will be there: `now`, or at least a microsecond later. */
   ready(now: number): number {
-    this.fill(now);
-    return this.tokens >= 1 ? now : Math.ceil(now + (1 - this.tokens) * this.interval);
-  }
-
-  private fill(now: number): void {
-    this.tokens = Math.min(this.capacity, this.tokens + (now - this.since) / this.interval);
-    this.since = now;
+    return this.has(now, 1) ? now : now + Math.max(1, Math.ceil(this.interval - this.credit));
   }
 }

@@ -43,7 +43,7 @@ export interface MeshOptions {
 
 export const addressOf = (index: number): string => `10.77.${index >> 8}.${index & 255}`;
 /** Ids out of the order of the indices, never 0. */
-export const idOf = (index: number): number => (Math.imul(index + 1, 0x9e3779b1) >>> 0) | 1;
+export const idOf = (index: number): number => (Math.imul(index + 1, 0x9e3779b1) | 1) >>> 0;
 
 export class RouterMesh {
   readonly nodes: MeshNode[];
