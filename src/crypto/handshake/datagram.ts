@@ -32,9 +32,7 @@ export const COOKIE_SALT_BYTES = 24;
 export const MAX_HANDSHAKE_BYTES = 4096;
 export const MAX_VERDICT_BYTES = 512;
 
-const text = new TextEncoder();
-const NETWORK_LABEL = text.encode('causeway network v1');
-const PROLOGUE_LABEL = text.encode('causeway handshake v1');
+const PROLOGUE_LABEL = new TextEncoder().encode('causeway handshake v1');
 
 export type DatagramType =
   typeof TYPE_INIT | typeof TYPE_RESPONSE | typeof TYPE_FINAL | typeof TYPE_COOKIE | typeof TYPE_VERDICT;
@@ -67,9 +65,9 @@ function isHandshakeType(type: number): type is DatagramType {
   return type in SIZES;
 }
 
-/** The key of the network MAC for one trusted root. `caPublicKey` is the root's SubjectPublicKeyInfo, DER. */
+/** The key of the network MAC for one trusted root, whose raw Ed25519 public key this takes. */
 export function networkKey(crypto: NoiseCrypto, caPublicKey: Uint8Array): Uint8Array {
-  return crypto.hash(NETWORK_LABEL, caPublicKey);
+  return crypto.hash(caPublicKey);
 }
 
 /** What both ends mix in before the first message: the label, and the header of the init. */
