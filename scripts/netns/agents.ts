@@ -10,7 +10,7 @@ import { lastLines } from './emulator.js';
 import { failed } from './errors.js';
 import { mergeKeys, type AgentKeys } from './file.js';
 import { agentPort, overlayPrefixes } from './plan.js';
-import { endProcess, isAlive, run, startDetached, succeeds, waitFor, type ProcessRecord } from './process.js';
+import { endProcess, isAlive, run, startDetached, waitFor, type ProcessRecord } from './process.js';
 import { meshDirectory, nodeDirectory, type MeshState, type NodeState } from './state.js';
 
 const repository = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -23,6 +23,8 @@ export const hasAgents = (state: MeshState): boolean => state.nodes.some((node) 
 
 export interface AgentFiles {
   readonly config: string;
+  readonly certificate: string;
+  readonly key: string;
   readonly socket: string;
   readonly log: string;
 }
@@ -31,6 +33,8 @@ export function agentFiles(mesh: string, node: string): AgentFiles {
   const directory = nodeDirectory(mesh, node);
   return {
     config: join(directory, 'causeway.yaml'),
+    certificate: join(directory, 'node.crt'),
+    key: join(directory, 'node.key'),
     socket: join(directory, 'causeway.sock'),
     log: join(directory, 'causeway.log'),
   };
@@ -43,31 +47,30 @@ export async function prepareAgents(state: MeshState): Promise<void> {
   if (!existsSync(causeway())) throw failed(`there is no ${causeway()}: build it with "make build"`);
   const authority = join(meshDirectory(state.name), 'ca');
   mkdirSync(authority, { recursive: true, mode: 0o700 });
-  await run(causeway(), ['ca', 'init', '--dir', authority, '--overlay', overlayPrefixes.join(',')]);
+  await run(causeway(), ['ca', 'init', '--overlay', overlayPrefixes.join(','), '--out-dir', authority]);
   for (const node of agents) {
-    const out = nodeDirectory(state.name, node.name);
-    const addresses = node.overlay.flatMap((address) => ['--ip', address]);
-    await run(causeway(), ['ca', 'sign', node.name, '--dir', authority, '--out', out, ...addresses]);
-    writeFileSync(agentFiles(state.name, node.name).config, stringify(agentConfig(state.name, node)), {
-      mode: 0o600,
-    });
+    const { config, certificate, key } = agentFiles(state.name, node.name);
+    const names = ['--name', node.name, '--address', node.overlay.join(',')];
+    const files = ['--ca', join(authority, 'ca.crt'), '--out', certificate, '--key', key];
+    await run(causeway(), ['ca', 'sign', ...names, ...files]);
+    writeFileSync(config, stringify(agentConfig(state.name, node)), { mode: 0o600 });
   }
 }
 
 /** The node's configuration: what the mesh knows, under the file's `agent` keys. */
 export function agentConfig(mesh: string, node: NodeState): AgentKeys {
-  const directory = nodeDirectory(mesh, node.name);
+  const files = agentFiles(mesh, node.name);
   const own = {
     node: node.name,
     pki: {
       ca: join(meshDirectory(mesh), 'ca', 'ca.crt'),
-      cert: join(directory, `${node.name}.crt`),
-      key: join(directory, `${node.name}.key`),
+      cert: files.certificate,
+      key: files.key,
     },
     listen: { host: '::', port: agentPort },
     tun: { name: 'cw0' },
     peers: node.peers,
-    control: { socket: agentFiles(mesh, node.name).socket },
+    control: { socket: files.socket },
   };
   return mergeKeys(own, node.agent === false ? {} : node.agent);
 }
@@ -97,9 +100,14 @@ export async function startAgent(
 async function isReady(mesh: string, node: string): Promise<boolean> {
   const { socket } = agentFiles(mesh, node);
   if (!existsSync(socket)) return false;
-  if (!(await succeeds(causeway(), ['status', '--json', '-s', socket]))) return false;
-  const status: unknown = JSON.parse(await run(causeway(), ['status', '--json', '-s', socket]));
-  return (status as { ready?: unknown }).ready !== false;
+  try {
+    const status = JSON.parse(await run(causeway(), ['status', '--json', '-s', socket])) as {
+      ready?: unknown;
+    };
+    return status.ready === true;
+  } catch {
+    return false; // it doesn't answer yet
+  }
 }
 
 export const stopAgent = (agent: ProcessRecord | null): Promise<void> => endProcess(agent, stopWithinMs);

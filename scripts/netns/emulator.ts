@@ -47,22 +47,37 @@ const here = dirname(fileURLToPath(import.meta.url));
 /** This module runs from scripts/netns (tests) or compiled from dist/netns. */
 const repository = join(here, '..', '..');
 const sources = join(repository, 'scripts', 'netns', 'emulator');
-const binary = join(repository, 'dist', 'netns', 'link-emulator');
 
-/** The emulator's program, compiled if there is none newer than its sources. @throws MeshError (exit code 1) without a compiler. */
-export async function emulatorBinary(): Promise<string> {
-  const files = readdirSync(sources).map((name) => join(sources, name));
+/** Our native programs, each with its main source; the headers are common. */
+const programs = { 'link-emulator': 'main.cc', 'link-probe': 'probe.cc' } as const;
+
+export const emulatorBinary = (): Promise<string> => nativeProgram('link-emulator');
+
+/** A program, compiled if there is none newer than the sources. @throws MeshError (exit code 1) without a compiler. */
+export async function nativeProgram(name: keyof typeof programs): Promise<string> {
+  const binary = join(repository, 'dist', 'netns', name);
+  const files = readdirSync(sources).map((file) => join(sources, file));
   if (files.every((file) => modified(file) <= modified(binary))) return binary;
   mkdirSync(dirname(binary), { recursive: true });
   const fresh = `${binary}.${process.pid}`;
   const compiler = process.env['CXX'] ?? 'g++';
   try {
-    await run(compiler, ['-std=c++17', '-O2', '-Wall', '-Wextra', '-o', fresh, join(sources, 'main.cc')]);
+    await run(compiler, [
+      '-std=c++17',
+      '-O2',
+      '-Wall',
+      '-Wextra',
+      '-o',
+      fresh,
+      join(sources, programs[name]),
+    ]);
     renameSync(fresh, binary);
   } catch (error) {
     rmSync(fresh, { force: true });
-    const message = (error as Error).message;
-    throw failed(`the link emulator can't be compiled (Debian: apt-get install g++): ${message}`, error);
+    throw failed(
+      `${name} can't be compiled (Debian: apt-get install g++): ${(error as Error).message}`,
+      error,
+    );
   }
   return binary;
 }
@@ -80,11 +95,17 @@ export async function startEmulator(state: MeshState): Promise<ProcessRecord> {
   const args = ['netns', 'exec', emulatorNamespace(state.name), program, 'run', socket];
   const emulator = await startDetached('ip', args, log);
   try {
-    const answers = (): Promise<boolean> => request(state.name, ['show']).then(() => true).catch(() => false); // prettier-ignore
+    const answers = (): Promise<boolean> =>
+      request(state.name, ['show'])
+        .then(() => true)
+        .catch(() => false);
     await waitFor(async () => !isAlive(emulator) || (await answers()), 10_000);
     if (!isAlive(emulator)) throw failed(`the link emulator ended at once: ${lastLines(log, 3)}`);
     const links = state.links.filter((link) => link.kind === 'emulator');
-    await request(state.name, links.flatMap((link) => addLines(link, state.seed))); // prettier-ignore
+    await request(
+      state.name,
+      links.flatMap((link) => addLines(link, state.seed)),
+    );
   } catch (error) {
     await endProcess(emulator, 1000);
     throw error;
