@@ -1,12 +1,12 @@
 /** A direction's shape as `tc` commands, for kernels that have netem. */
 import type { Shape } from './quantity.js';
 
-/** Enough for ten seconds of 64-byte frames at 10 Gbit/s would be absurd; this is a second of full frames at that rate. */
+/** netem's own queue must never be what drops: this holds a second of full frames at 10 Gbit/s. */
 const netemFrames = 1_000_000;
 
 /**
  * netem delays and loses; a token bucket under it serialises at the rate, and drops what would wait longer than the queue allows. The
- * bucket holds one frame, so that frames leave evenly spaced.
+ * bucket is small, so that frames leave evenly spaced.
  */
 export function netemLines(device: string, shape: Shape, mtu: number): string[] {
   const delay = `delay ${Math.round(shape.delayMs * 1000)}us`;
@@ -15,7 +15,7 @@ export function netemLines(device: string, shape: Shape, mtu: number): string[] 
   ];
   if (shape.rateBps !== null) {
     const queue = `latency ${Math.max(1, Math.round(shape.queueMs * 1000))}us`;
-    const bucket = mtu + ethernetHeader;
+    const bucket = Math.max(mtu + ethernetHeader, Math.ceil((shape.rateBps / 8e3) * bucketMs));
     lines.push(
       `qdisc add dev ${device} parent 1:1 handle 2: tbf rate ${Math.round(shape.rateBps)}bit burst ${bucket} ${queue}`,
     );
@@ -24,6 +24,8 @@ export function netemLines(device: string, shape: Shape, mtu: number): string[] 
 }
 
 const ethernetHeader = 14;
+/** What the kernel's timers can space out: at 100 Mbit/s and less it is one frame. */
+const bucketMs = 0.1;
 
 /** Gilbert's model: a good state that passes and a bad one that loses every frame; a run's mean length is 1/P(bad→good). */
 export function gilbert(loss: number, burst: number): { toBad: number; toGood: number } {
