@@ -28,5 +28,5 @@ export type {
   Target,
   Verified,
 } from './types.js';
-export { keyPairOf, noiseCrypto } from '../primitives.js';
+export { keyPairFrom, keyPairOf, noiseCrypto } from '../primitives.js';
 export type { KeyPair, NoiseCrypto } from '../primitives.js';

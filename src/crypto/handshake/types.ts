@@ -45,7 +45,7 @@ export interface HandshakerOptions<C extends PeerCertificate, E> {
   /** One per trusted root, see `networkKey`; the first is sent with, any is accepted. */
   readonly networkKeys: readonly Uint8Array[];
   readonly random: (bytes: number) => Uint8Array;
-  /** A fresh X25519 key pair at each call. */
+  /** A fresh X25519 key pair at each call, such as `keyPairFrom(generateKeyPairSync('x25519').privateKey)`. */
   readonly ephemeral: () => KeyPair;
   /** In order of preference. */
   readonly ciphers: readonly Cipher[];

@@ -28,9 +28,9 @@ export interface HandshakeOptions {
   readonly initiator: boolean;
   /** Known to both ends; a difference makes the first encrypted message fail. */
   readonly prologue: Uint8Array;
-  /** The static key pair. Stays the caller's; it is not cleared here. */
+  /** The static key pair. Stays the caller's. */
   readonly s: KeyPair;
-  /** Where ephemeral key pairs come from. What it returns is cleared with the handshake. */
+  /** Where ephemeral key pairs come from. The handshake lets go of them when it ends. */
   readonly ephemeral: () => KeyPair;
 }
 
@@ -131,7 +131,7 @@ export class HandshakeState {
   clear(): void {
     this.cleared = true;
     this.symmetric.clear();
-    this.e?.privateKey.fill(0);
+    this.e = undefined;
   }
 
   /** Runs one message; what it changed is taken back unless it succeeds. */
@@ -147,7 +147,6 @@ export class HandshakeState {
       return result;
     }
     this.symmetric.clear();
-    if (this.e !== e) this.e?.privateKey.fill(0);
     Object.assign(this, { symmetric, e, re, rs });
     return result;
   }
