@@ -17,7 +17,8 @@ const words = (bytes: Uint8Array): [number, number, number, number] => {
 
 /** The longest prefix whose first bits are the address's, the last of equal ones. */
 function naive(prefixes: readonly OwnedPrefix[], address: Uint8Array): number {
-  const bits = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+  const bits = (bytes: Uint8Array): string =>
+    [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('');
   let best: OwnedPrefix | undefined;
   for (const prefix of prefixes) {
     if (prefix.bytes.length !== address.length || prefix.length < (best?.length ?? 0)) continue;
@@ -28,15 +29,28 @@ function naive(prefixes: readonly OwnedPrefix[], address: Uint8Array): number {
 
 /** Few different bytes, so that prefixes nest and addresses hit them. */
 const address = (size: number) =>
-  fc.uint8Array({ minLength: size, maxLength: size }).chain((bytes) =>
-    fc.constantFrom(0, 1, 127, 128, 255).map((fill) => bytes.map((byte, i) => (i < 2 ? [0, 10, 255][byte % 3] : fill))),
-  );
+  fc
+    .uint8Array({ minLength: size, maxLength: size })
+    .chain((bytes) =>
+      fc
+        .constantFrom(0, 1, 127, 128, 255)
+        .map((fill) => bytes.map((byte, i) => (i < 2 ? [0, 10, 255][byte % 3] : fill))),
+    );
 const prefix = (size: number): fc.Arbitrary<OwnedPrefix> =>
-  fc.record({ bytes: address(size), length: fc.integer({ min: 0, max: size * 8 }), owner: fc.integer({ min: 0, max: 9 }) });
+  fc.record({
+    bytes: address(size),
+    length: fc.integer({ min: 0, max: size * 8 }),
+    owner: fc.integer({ min: 0, max: 9 }),
+  });
 
 describe('the prefix table', () => {
   it('finds the longest prefix at its edges', () => {
-    const table = PrefixTable.build([v4('10.0.0.0/8', NOBODY), v4('10.1.0.0/16', 1), v4('10.1.2.0/24', 2), v4('10.1.2.3/32', 3)]);
+    const table = PrefixTable.build([
+      v4('10.0.0.0/8', NOBODY),
+      v4('10.1.0.0/16', 1),
+      v4('10.1.2.0/24', 2),
+      v4('10.1.2.3/32', 3),
+    ]);
     const cases: [string, number][] = [
       ['9.255.255.255', NO_OWNER],
       ['10.0.0.0', NOBODY],
@@ -72,24 +86,32 @@ describe('the prefix table', () => {
 
   it('agrees with a search through all prefixes, for IPv4', () => {
     fc.assert(
-      fc.property(fc.array(prefix(4), { maxLength: 30 }), fc.array(address(4), { minLength: 20 }), (prefixes, addresses) => {
-        const table = PrefixTable.build(prefixes);
-        for (const bytes of [...addresses, ...prefixes.map((p) => p.bytes)]) {
-          expect(table.lookup4(new DataView(bytes.buffer).getUint32(0))).toBe(naive(prefixes, bytes));
-        }
-      }),
+      fc.property(
+        fc.array(prefix(4), { maxLength: 30 }),
+        fc.array(address(4), { minLength: 20 }),
+        (prefixes, addresses) => {
+          const table = PrefixTable.build(prefixes);
+          for (const bytes of [...addresses, ...prefixes.map((p) => p.bytes)]) {
+            expect(table.lookup4(new DataView(bytes.buffer).getUint32(0))).toBe(naive(prefixes, bytes));
+          }
+        },
+      ),
       { seed: 41, numRuns: 150 },
     );
   });
 
   it('agrees with a search through all prefixes, for IPv6, also from the other thread', () => {
     fc.assert(
-      fc.property(fc.array(prefix(16), { maxLength: 30 }), fc.array(address(16), { minLength: 20 }), (prefixes, addresses) => {
-        const table = PrefixTable.from(PrefixTable.build(prefixes).buffers());
-        for (const bytes of [...addresses, ...prefixes.map((p) => p.bytes)]) {
-          expect(table.lookup6(...words(bytes))).toBe(naive(prefixes, bytes));
-        }
-      }),
+      fc.property(
+        fc.array(prefix(16), { maxLength: 30 }),
+        fc.array(address(16), { minLength: 20 }),
+        (prefixes, addresses) => {
+          const table = PrefixTable.from(PrefixTable.build(prefixes).buffers());
+          for (const bytes of [...addresses, ...prefixes.map((p) => p.bytes)]) {
+            expect(table.lookup6(...words(bytes))).toBe(naive(prefixes, bytes));
+          }
+        },
+      ),
       { seed: 42, numRuns: 150 },
     );
   });
@@ -101,7 +123,9 @@ describe('the prefix table', () => {
       const first = Number(range.getFirst().getValue());
       const last = Number(range.getLast().getValue());
       for (const at of [first - 1, first, last, last + 1].filter((n) => n >= 0 && n <= 0xffffffff)) {
-        const inside = new IPv4(at).getValue() >= range.getFirst().getValue() && new IPv4(at).getValue() <= range.getLast().getValue();
+        const inside =
+          new IPv4(at).getValue() >= range.getFirst().getValue() &&
+          new IPv4(at).getValue() <= range.getLast().getValue();
         expect(table.lookup4(at)).toBe(inside ? 7 : NO_OWNER);
       }
     }
@@ -112,7 +136,9 @@ describe('the prefix table', () => {
       const first = range.getFirst().getValue();
       const last = range.getLast().getValue();
       const length = Number(text.split('/')[1]);
-      const table = PrefixTable.build([{ bytes: bytesOf(IPv6.fromString(text.split('/')[0]).getValue()), length, owner: 7 }]);
+      const table = PrefixTable.build([
+        { bytes: bytesOf(IPv6.fromString(text.split('/')[0]).getValue()), length, owner: 7 },
+      ]);
       const owners = [first - 1n, first, last, last + 1n].map((at) => table.lookup6(...words(bytesOf(at))));
       expect(owners).toEqual([NO_OWNER, 7, 7, NO_OWNER]);
     }

@@ -105,7 +105,9 @@ describe('shortest paths', () => {
   });
 
   it('cover 1000 nodes and 4000 links in a few milliseconds', () => {
-    const edges = randomTopology(new Random(7), 1000, 4000).map(({ a, b, latency }) => [a + 1, b + 1, latency] as const);
+    const edges = randomTopology(new Random(7), 1000, 4000).map(
+      ({ a, b, latency }) => [a + 1, b + 1, latency] as const,
+    );
     const { ids, links } = graphOf(1000, edges);
     const times = Array.from({ length: 9 }, () => {
       const start = performance.now();
@@ -118,7 +120,9 @@ describe('shortest paths', () => {
 });
 
 function floydWarshall(n: number, edges: readonly (readonly [number, number, number])[]): number[][] {
-  const cost = Array.from({ length: n }, (_, u) => Array.from({ length: n }, (_, v) => (u === v ? 0 : Infinity)));
+  const cost = Array.from({ length: n }, (_, u) =>
+    Array.from({ length: n }, (_, v) => (u === v ? 0 : Infinity)),
+  );
   for (const [a, b, rtt] of edges) cost[a - 1][b - 1] = cost[b - 1][a - 1] = rtt + H;
   for (let k = 0; k < n; k++) {
     for (let u = 0; u < n; u++) {
