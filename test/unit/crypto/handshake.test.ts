@@ -219,6 +219,30 @@ describe('both ends at once', () => {
     expect(lower.sessions()[0]!.initiator).toBe(false);
   });
 
+  it('a final that arrives after the winner is through changes nothing', () => {
+    const { network, a, b, toA, toB } = twoNodes();
+    const higher = Buffer.compare(a.staticKey.publicKey, b.staticKey.publicKey) > 0 ? a : b;
+    network.filter = (flight) =>
+      flight.from === higher.address && typeOf(flight) === 3 ? [500_000] : [10_000];
+    network.connect(a, toB);
+    network.connect(b, toA);
+    network.run(5 * SECOND);
+    onePair(a, b);
+    expect(higher.sessions()[0]!.initiator).toBe(false);
+  });
+
+  it('an attempt without a name ends when its peer turns out to be connected already', () => {
+    const { network, a, b, toA } = twoNodes();
+    network.nodes.set('10.0.0.2:2', b);
+    network.filter = (flight) => (flight.to === '10.0.0.2:2' ? [100_000] : [10_000]);
+    network.connect(a, { name: undefined, endpoints: ['10.0.0.2:2'] });
+    network.connect(b, toA);
+    network.run(5 * SECOND);
+    onePair(a, b);
+    expect(a.drops()).toEqual(['superseded']);
+    expect(a.handshaker.nextTimeout()).toBeUndefined();
+  });
+
   it('the winner’s session stands before the loser’s goes', () => {
     const { network, a, b, toA, toB } = twoNodes();
     network.connect(a, toB);
