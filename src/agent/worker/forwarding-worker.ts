@@ -91,8 +91,14 @@ export class ForwardingWorker {
     this.arrival = new Arrival(parts);
     const read = createBatch(sizes.TUN_ARENA, sizes.TUN_CAPACITY);
     const out = createBatch(sizes.OUT_ARENA, sizes.OUT_CAPACITY);
+    const whenWritable = (callback: () => void) => {
+      udp.onWritable(() => {
+        callback();
+        this.afterInput();
+      });
+    };
     this.entry = new Entry(
-      { io, tun, routes, sender, icmp, recent, counters, self, epoch, read, out },
+      { io, tun, routes, sender, icmp, recent, counters, self, epoch, whenWritable, read, out },
       compileRules([]),
     );
     this.timer = io.createTimer(() => {

@@ -4,7 +4,7 @@
  * 2. decide for each packet: whose is it, may it go, which neighbour is next
  * 3. cut segmentation-offload packets into datagrams' worth
  * 4. write the routed and the record header of each
- * 5. seal and send
+ * 5. seal and send; where the socket is full, stop reading the device until it takes the rest
  *
  * One decision serves all the segments of a read. Nothing here allocates per packet.
  */
@@ -40,6 +40,8 @@ export interface EntryParts {
   counters: Counters;
   self: number;
   epoch: number;
+  /** Calls back once the socket can take datagrams again. */
+  whenWritable: (callback: () => void) => void;
   /** What the device fills. */
   read: PacketBatch;
   /** What the wire takes; larger than `read` by the headers of its segments. */
@@ -65,6 +67,9 @@ export class Entry {
   private readonly ttl: Uint8Array;
   private readonly ecn: Uint8Array;
   private readonly service: Uint8Array;
+  /** What waits for the socket: `order[sent..sealed)` of `out`, then `take[next..taken)` of `read`. */
+  private rest:
+    { sent: number; readonly sealed: number; readonly next: number; readonly taken: number } | undefined;
 
   constructor(
     private readonly parts: EntryParts,
@@ -73,7 +78,7 @@ export class Entry {
     const { capacity } = parts.read;
     this.classify = classify;
     this.take = new Int32Array(capacity);
-    this.order = Int32Array.from({ length: parts.out.capacity }, (_, i) => i);
+    this.order = new Int32Array(parts.out.capacity);
     this.destinations = new Array<Destination | undefined>(capacity).fill(undefined);
     this.flow = new Uint32Array(capacity);
     this.ttl = new Uint8Array(capacity);
@@ -84,6 +89,7 @@ export class Entry {
   /** Takes one batch all the way. `now` in µs. Returns how many packets the device gave. */
   run(now: number): number {
     const { read, tun, counters } = this.parts;
+    if (this.rest) return 0;
     const count = tun.read(read);
     let taken = 0;
     for (let i = 0; i < count; i++) {
@@ -91,12 +97,40 @@ export class Entry {
       if (this.decide(i, now)) this.take[taken++] = i;
     }
     counters.tunReadPackets += count;
-    for (let done = 0; done < taken;) {
-      const consumed = this.cut(done, taken);
-      this.sendOut(now);
-      done += consumed;
-    }
+    this.carryOn(now, 0, taken);
     return count;
+  }
+
+  /** Steps 3 to 5 for `take[from..taken)`, as far as the socket has room. */
+  private carryOn(now: number, from: number, taken: number): void {
+    const { out, sender } = this.parts;
+    for (let next = from; next < taken;) {
+      next += this.cut(next, taken);
+      this.writeHeaders(now);
+      const sealed = sender.seal(out, this.order, out.count);
+      const sent = sender.send(out, this.order, sealed);
+      if (sent < sealed) {
+        this.wait({ sent, sealed, next, taken });
+        return;
+      }
+    }
+  }
+
+  private wait(rest: NonNullable<typeof this.rest>): void {
+    this.rest = rest;
+    this.parts.tun.pause();
+    this.parts.whenWritable(() => this.sendRest());
+  }
+
+  private sendRest(): void {
+    const { rest } = this;
+    if (!rest) return;
+    const { io, tun, out, sender } = this.parts;
+    this.rest = undefined;
+    rest.sent += sender.send(out, this.order.subarray(rest.sent, rest.sealed), rest.sealed - rest.sent);
+    if (rest.sent < rest.sealed) this.wait(rest);
+    else this.carryOn(io.now(), rest.next, rest.taken);
+    if (!this.rest) tun.resume();
   }
 
   /** Whether packet `i` goes over the overlay; what was decided lies in the columns of this object. */
@@ -181,8 +215,8 @@ export class Entry {
     return Math.max(consumed, 1);
   }
 
-  /** Writes the headers of what `cut` left in `out` and sends it. */
-  private sendOut(now: number): void {
+  /** Writes the headers of what `cut` left in `out`, and lists all of it in `order`. */
+  private writeHeaders(now: number): void {
     const { read, out, sender, recent, self, epoch } = this.parts;
     const { view, count } = out;
     for (let j = 0; j < count;) {
@@ -191,6 +225,7 @@ export class Entry {
       const first = destination.sequence;
       const from = j;
       for (; j < count && out.source[j] === i; j++) {
+        this.order[j] = j;
         const flags = out.flags[j]! & PACKET_PARTIAL ? FLAG_PARTIAL : 0;
         const sequence = (destination.sequence = (destination.sequence + 1) >>> 0);
         writeRoutedHeader(
@@ -213,6 +248,5 @@ export class Entry {
       recent.remember(read, i, destination.nodeId, (first + 1) >>> 0, j - from);
       sender.address(out, from, j, destination.next!, this.ecn[i]!);
     }
-    sender.sealAndSend(out, this.order, count);
   }
 }

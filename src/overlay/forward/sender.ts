@@ -10,7 +10,7 @@ export const LANES = 2;
 
 /**
  * The last steps of every datagram: record header, seal, send. A packet whose neighbour has no session to seal with is left with key -1,
- * so that sealing skips it.
+ * so that sealing skips it; what isn't sealed is never sent.
  */
 export class Sender {
   /** `onBusy`: a link that data began to use wants its hellos sooner. */
@@ -46,14 +46,22 @@ export class Sender {
     return true;
   }
 
-  /** Seals and sends `order[0..n)`. Returns how many the socket dealt with; fewer than n: its buffer is full. */
+  /** Seals and sends `order[0..n)`, as `seal` and `send`. Returns how many the socket dealt with. */
   sealAndSend(batch: PacketBatch, order: Int32Array, n: number): number {
-    const kept = this.dropUnsealable(batch, order, n);
-    this.aead.seal(batch, order, kept);
-    return this.send(batch, order, kept);
+    return this.send(batch, order, this.seal(batch, order, n));
   }
 
-  /** Sends what is sealed already. */
+  /** Seals `order[0..n)`, moves those that were sealed to the front of `order` and returns how many they are. */
+  seal(batch: PacketBatch, order: Int32Array, n: number): number {
+    this.aead.seal(batch, order, n);
+    const { status } = batch;
+    let sealed = 0;
+    for (let k = 0; k < n; k++) if (status[order[k]!] === 1) order[sealed++] = order[k]!;
+    if (sealed < n) this.counters.drop('no-path', n - sealed);
+    return sealed;
+  }
+
+  /** Sends what is sealed already. Returns how many the socket dealt with; fewer than n: its buffer is full. */
   send(batch: PacketBatch, order: Int32Array, n: number): number {
     if (n === 0) return 0;
     const sent = this.udp.send(batch, order, n);
@@ -62,12 +70,5 @@ export class Sender {
     this.counters.sentRecords += sent;
     this.counters.sentBytes += bytes;
     return sent;
-  }
-
-  private dropUnsealable(batch: PacketBatch, order: Int32Array, n: number): number {
-    let kept = 0;
-    for (let k = 0; k < n; k++) if (batch.key[order[k]!]! >= 0) order[kept++] = order[k]!;
-    if (kept < n) this.counters.drop('no-path', n - kept);
-    return kept;
   }
 }
