@@ -1,4 +1,5 @@
 /** `causeway up | down | check | reload`: an agent's beginning, end and configuration. */
+import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { Config } from '../agent/config/config.js';
 import { formatProblem } from '../agent/config/errors.js';
@@ -80,27 +81,45 @@ async function runDown(options: DownOptions, { out, err }: Output): Promise<void
   for (const what of removed) out(`removed ${what}`);
 }
 
-/** What to stop and clean: from the configuration, or from the options where it can't be read. */
+/** What to stop and clean: from the configuration, from the options where it can't be read, else from the agent itself. */
 async function downTarget(
   options: DownOptions,
   err: (line: string) => void,
 ): Promise<{ tun: string; socket: string }> {
-  if (options.config === undefined && options.tun === undefined) {
-    throw new CliError('name the configuration with -c FILE, or the interface with --tun NAME', EXIT.usage);
-  }
+  const config =
+    options.config === undefined ? undefined : await configOrTun(options.config, options.tun, err);
+  const socket = options.socket ?? config?.control.socket ?? socketOf(options);
+  const tun = options.tun ?? config?.tun.name ?? (await tunOf(new ControlClient(socket)));
+  return { tun, socket };
+}
+
+/** Undefined where the file is unusable, but the interface is known without it. */
+async function configOrTun(
+  file: string,
+  tun: string | undefined,
+  err: (line: string) => void,
+): Promise<Config | undefined> {
   const { loadConfig } = await import('../agent/config/index.js');
-  let config: Config | undefined;
   try {
-    if (options.config !== undefined) config = loadConfig(options.config, LENIENT_ENV);
+    return loadConfig(file, LENIENT_ENV);
   } catch (error) {
-    if (options.tun === undefined) {
+    if (tun === undefined) {
       err('causeway: the configuration is unusable, and so says nothing of what to remove; add --tun NAME');
       throw error;
     }
-    err(`causeway: going by --tun ${options.tun} alone, since ${options.config} is unusable`);
+    err(`causeway: going by --tun ${tun} alone, since ${file} is unusable`);
+    return undefined;
   }
-  const socket = options.socket ?? config?.control.socket ?? socketOf(options);
-  return { tun: options.tun ?? config!.tun.name, socket };
+}
+
+async function tunOf(client: ControlClient): Promise<string> {
+  try {
+    return (await client.status()).tun.name;
+  } catch (error) {
+    if (!(error instanceof ControlError) || error.code !== 'ENOAGENT') throw error;
+    const message = `no agent at ${client.socketPath}; to clean up after one, name its configuration with -c FILE, or --tun NAME`;
+    throw new CliError(message, EXIT.noAgent);
+  }
 }
 
 /** Resolves when the agent's process has ended; false if there was none. */
@@ -125,11 +144,13 @@ async function stopAgent(client: ControlClient): Promise<boolean> {
   return true;
 }
 
+/** A process that has ended but that its parent hasn't asked about yet (a zombie) lives no more. */
 function isAlive(pid: number): boolean {
   try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return !/^\) [ZX]/.test(stat.slice(stat.lastIndexOf(')')));
+  } catch {
+    return false;
   }
 }
 

@@ -70,7 +70,6 @@ describe('usage', () => {
     [['ping', 'c', '-i', '0'], 'Give seconds, 0.01 to 60.'],
     [['check'], "required option '-c, --config <file>' not specified"],
     [['up'], "required option '-c, --config <file>' not specified"],
-    [['down'], 'name the configuration with -c FILE, or the interface with --tun NAME'],
   ])('%j is wrong usage', async (argv, message) => {
     expect(await run(...argv)).toBe(2);
     expect(err.join('\n')).toContain(message);
@@ -215,6 +214,14 @@ describe('without an agent', () => {
       expect(out).toEqual([]);
     },
   );
+
+  test('down with nothing to go by ends with 3 and says what it needs', async () => {
+    const nobody = join(directory, 'nobody.sock');
+    expect(await run('down', '-s', nobody)).toBe(3);
+    expect(err).toEqual([
+      `causeway: no agent at ${nobody}; to clean up after one, name its configuration with -c FILE, or --tun NAME`,
+    ]);
+  });
 
   test('doctor looks at the host all the same', async () => {
     await run('doctor', '-s', join(directory, 'nobody.sock'));
