@@ -12,6 +12,14 @@ export function ip(command: string): string {
   return execFileSync('ip', command.split(' '), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
+/** Listens from the start, so that nothing is missed however early it comes. */
+export interface Started {
+  /** The program printed something. */
+  ready: Promise<void>;
+  /** It ended; all that it printed. */
+  output: Promise<string>;
+}
+
 export class Namespaces {
   readonly #names: string[] = [];
   readonly #children: ChildProcess[] = [];
@@ -30,14 +38,18 @@ export class Namespaces {
     return (await run('ip', ['netns', 'exec', name, ...command.split(' ')], { timeout: 60_000 })).stdout;
   }
 
-  /** Starts a program that `cleanUp` ends. */
-  start(name: string, command: string, args: string[], env: NodeJS.ProcessEnv = process.env): ChildProcess {
+  /** Starts a program that `cleanUp` ends if it still runs. */
+  start(name: string, command: string, args: string[]): Started {
     const child = spawn('ip', ['netns', 'exec', name, command, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env,
     });
     this.#children.push(child);
-    return child;
+    let text = '';
+    child.stdout.on('data', (chunk: Buffer) => (text += String(chunk)));
+    return {
+      ready: new Promise((resolve) => child.stdout.once('data', () => resolve())),
+      output: new Promise((resolve) => child.once('close', () => resolve(text))),
+    };
   }
 
   async cleanUp(): Promise<void> {

@@ -1,0 +1,52 @@
+// One end of a UDP link, alone in its process. Prints one JSON line.
+//   node native-udp-peer.mjs ADDON receive PORT COUNT           ready when it prints "listening"; then the lengths, in order
+//   node native-udp-peer.mjs ADDON send ADDRESS-AS-32-HEX-DIGITS PORT COUNT SIZE [ROUNDS]
+import { createRequire } from 'node:module';
+
+const [path, role, ...rest] = process.argv.slice(2);
+const addon = createRequire(import.meta.url)(path);
+const CAPACITY = 1024;
+const table = new Int32Array(addon.columns.length * CAPACITY);
+const column = (name) => table.subarray(addon.columns.indexOf(name) * CAPACITY);
+const order = Int32Array.from({ length: CAPACITY }, (_, i) => i);
+
+function receive(port, count) {
+  const { handle } = addon.udpOpen('::', Number(port), 0, 1, 4 << 20, 0, true, true);
+  const bytes = new Uint8Array(8 * 65536);
+  const endpoints = new Uint32Array(80);
+  const lengths = [];
+  addon.udpOnReadable(handle, () => {
+    const n = addon.udpRead(handle, bytes, table, endpoints);
+    for (let i = 0; i < n; i++) lengths.push(column('length')[i]);
+    if (lengths.length < Number(count)) return;
+    console.log(JSON.stringify(lengths));
+    process.exit(0);
+  });
+  console.log('listening');
+}
+
+function send(address, port, count, size, rounds = '1') {
+  const udp = addon.udpOpen('::', 0, 0, 1, 0, 4 << 20, true, true);
+  const endpoints = new Uint32Array(10);
+  new Uint8Array(endpoints.buffer).set(Buffer.from(address, 'hex'));
+  endpoints[4] = Number(port);
+  const bytes = new Uint8Array(Number(count) * Number(size));
+  for (let i = 0; i < Number(count); i++) {
+    column('offset')[i] = i * Number(size);
+    column('length')[i] = Number(size);
+  }
+  let sent = 0;
+  for (let i = 0; i < Number(rounds); i++)
+    sent += addon.udpSend(udp.handle, bytes, table, order, Number(count), endpoints);
+  console.log(
+    JSON.stringify({
+      sent,
+      gso: udp.gso,
+      errors: addon.udpErrors(udp.handle),
+      last: addon.udpLastError(udp.handle),
+    }),
+  );
+  process.exit(0);
+}
+
+(role === 'receive' ? receive : send)(...rest);
