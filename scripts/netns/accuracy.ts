@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import {
   arrivalRate,
   delayErrors,
+  headerBytes,
   lossRuns,
   loadMachine,
   mean,
@@ -77,9 +78,9 @@ async function lossFigure(change: Change): Promise<Figure> {
 
 async function rateFigure(rateBps: number): Promise<Figure> {
   await shape({ rateBps, delayMs: 0 });
-  const frameMs = ((payload + 42) * 8e3) / rateBps;
+  const frameMs = ((payload + headerBytes) * 8e3) / rateBps;
   const arrivals = await sendStream(stream(Math.ceil(2000 / (frameMs / 2)), frameMs / 2));
-  const rate = arrivalRate(arrivals, payload);
+  const rate = arrivalRate(arrivals, payload, 0);
   const longest = Math.max(...arrivals.map((arrival) => arrival.arrivedMs - arrival.sentMs));
   return {
     figure: `rate and queue, offered twice ${rateBps / 1e6} Mbit/s`,

@@ -78,10 +78,20 @@ export function delayErrors(
   });
 }
 
-/** The bits per second at which frames came out, from the first arrival to the last. */
-export function arrivalRate(arrivals: readonly Arrival[], payload: number): number {
-  const spanMs = arrivals[arrivals.length - 1]!.arrivedMs - arrivals[0]!.arrivedMs;
-  return ((arrivals.length - 1) * (payload + headerBytes) * 8e3) / spanMs;
+/**
+ * The bits per second at which frames came out while more were waiting. A frame counts if it was sent before its predecessor had left, so that
+ * a sender that had to wait for a processor doesn't look like a slow link.
+ */
+export function arrivalRate(arrivals: readonly Arrival[], payload: number, delayMs: number): number {
+  let spanMs = 0;
+  let frames = 0;
+  arrivals.forEach((arrival, index) => {
+    const before = arrivals[index - 1];
+    if (before === undefined || arrival.sentMs + delayMs >= before.arrivedMs) return;
+    spanMs += arrival.arrivedMs - before.arrivedMs;
+    frames++;
+  });
+  return (frames * (payload + headerBytes) * 8e3) / spanMs;
 }
 
 /** The lengths of the runs of losses among `count` datagrams. */
