@@ -10,6 +10,7 @@
  */
 import { RECORD_HEADER, RECORD_TAG, type PacketBatch } from '../../io/batch.js';
 import type { Aead, UdpSocket } from '../../io/ports.js';
+import { COUNTER_LIMIT } from '../../crypto/session.js';
 import {
   isRouted,
   checkRouted,
@@ -104,6 +105,7 @@ export class Arrival {
       else {
         const lane = lanes.find(readReceiverIndex(view, at));
         if (!lane) counters.drop('no-session');
+        else if (readCounter(view, at) >= COUNTER_LIMIT) counters.drop('counter-range');
         else if (!lane.window.check(readCounter(view, at))) counters.drop('replayed');
         else {
           this.lanes[i] = lane;

@@ -25,6 +25,8 @@ export const DROP_REASONS = [
   'overlay-absent',
   'no-path',
   'ecn',
+  // a handshake datagram larger than any
+  'long',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

@@ -24,6 +24,10 @@ export const DATAGRAM_HANDSHAKE_RESPONSE = 2;
 export const DATAGRAM_HANDSHAKE_FINAL = 3;
 export const DATAGRAM_COOKIE = 4;
 export const DATAGRAM_RECORD = 5;
+export const DATAGRAM_HANDSHAKE_VERDICT = 6;
+/** Bytes of the smallest and the largest handshake datagram (types 1 to 4 and 6). */
+export const HANDSHAKE_MIN_SIZE = 24;
+export const HANDSHAKE_MAX_SIZE = 4096;
 
 export const RECORD_RECEIVER = 4;
 export const RECORD_COUNTER = 8;
