@@ -2,7 +2,6 @@
  * The main thread's heart: wires the handshake machine and the router to the forwarding worker and executes what they return. It decides
  * nothing about packets; whatever may take milliseconds (signatures, shortest paths) happens here.
  */
-import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type Action, Handshaker, keyPairOf, noiseCrypto, type Verified } from '../crypto/handshake/index.js';
 import { type NodeCertificate, signRaw, verifyRaw } from '../crypto/identity/index.js';
@@ -21,6 +20,8 @@ export interface Clock {
   now(): number;
   /** ms since 1970. */
   wall(): number;
+  /** Calls back `delayMicros` from now, on a later turn. Returns what cancels it. */
+  schedule(delayMicros: number, callback: () => void): () => void;
 }
 
 export interface AgentParts {
@@ -30,11 +31,16 @@ export interface AgentParts {
   log: Logger;
   post: (message: ToWorker, transfer?: ArrayBuffer[]) => void;
   ciphers: Cipher[];
+  /** Unpredictable bytes, for keys too. */
+  random: (size: number) => Uint8Array;
   /** This run's boot epoch, 32 bits, greater from run to run. */
   epoch: number;
   /** The subnets that other nodes own, beyond the overlay's prefixes. */
   setRouted: (prefixes: string[]) => void;
 }
+
+/** µs; so that nothing relies on a timer of days. */
+const LONGEST_WAIT = 60_000_000;
 
 type EchoListener = (message: Extract<FromWorker, { type: 'echo-reply' | 'echo-error' }>) => void;
 
@@ -47,22 +53,22 @@ export class Agent {
   private readonly handshaker: Handshaker<NodeCertificate, Endpoint>;
   private readonly indexes = new Set<number>();
   private readonly echoes = new Map<number, EchoListener>();
-  private timer: NodeJS.Timeout | undefined;
+  private cancelTimer: () => void = () => undefined;
   private routed = '';
   private stopping = false;
 
   constructor(private readonly parts: AgentParts) {
-    const { identity, clock, ciphers, epoch } = parts;
+    const { identity, clock, ciphers, epoch, random } = parts;
     this.node = identity.verified.certificate;
     const sign = (message: Uint8Array) => signRaw(identity.key, message);
     this.handshaker = new Handshaker<NodeCertificate, Endpoint>({
       crypto: noiseCrypto,
-      staticKey: keyPairOf(randomBytes(32)),
+      staticKey: keyPairOf(random(32)),
       identity: { certificate: this.node.der, sign },
       verify: (der, wall) => this.judge(der, wall),
       networkKeys: identity.trust.networkKeys,
-      random: (size) => randomBytes(size),
-      ephemeral: () => keyPairOf(randomBytes(32)),
+      random,
+      ephemeral: () => keyPairOf(random(32)),
       ciphers,
       features: 0,
       lanes: LANES,
@@ -104,7 +110,7 @@ export class Agent {
   /** Says farewell to the mesh; the worker sends it before it closes. */
   stop(): void {
     this.stopping = true;
-    clearTimeout(this.timer);
+    this.cancelTimer();
     this.performRouting(this.router.stop(this.now()));
     this.handshaker.close();
   }
@@ -254,8 +260,9 @@ export class Agent {
 
   private allocateIndex(): number {
     for (;;) {
-      const index = (randomBytes(4).readUInt32LE() & ~(LANES - 1)) >>> 0;
-      if (this.indexes.has(index)) continue;
+      const bytes = this.parts.random(4);
+      const index = (new DataView(bytes.buffer, bytes.byteOffset).getUint32(0) & ~(LANES - 1)) >>> 0;
+      if (index === 0 || this.indexes.has(index)) continue; // 0 stands for no session
       this.indexes.add(index);
       return index;
     }
@@ -381,11 +388,11 @@ export class Agent {
   /** One OS timer for handshakes and routing; both may be called early. */
   private rearm(): void {
     if (this.stopping) return;
-    clearTimeout(this.timer);
+    this.cancelTimer();
     const due = Math.min(this.handshaker.nextTimeout() ?? Infinity, this.router.nextTimeout());
     if (due === Infinity) return;
-    const wait = Math.min(Math.max(0, due - this.now()) / 1000, 60_000);
-    this.timer = setTimeout(() => this.onTimer(), Math.ceil(wait));
+    const wait = Math.min(Math.max(0, due - this.now()), LONGEST_WAIT);
+    this.cancelTimer = this.parts.clock.schedule(wait, () => this.onTimer());
   }
 
   private onTimer(): void {

@@ -6,6 +6,7 @@
  * 4. worker: device and socket         8. everything back, in the opposite order
  * Whatever fails on the way takes back what was done before it.
  */
+import { randomBytes } from 'node:crypto';
 import { pino, type Logger } from 'pino';
 import { ControlServer, MetricsServer } from '../control/index.js';
 import type { Cipher, Io } from '../io/ports.js';
@@ -105,13 +106,14 @@ class AgentLife {
     const node = identity.verified.certificate;
     const epoch = Math.floor(Date.now() / 1000) >>> 0;
     const worker: { port?: WorkerPort } = {};
-    const clock: Clock = { now: () => io.now(), wall: () => Date.now() };
+    const clock: Clock = { now: () => io.now(), wall: () => Date.now(), schedule };
     const agent = new Agent({
       config,
       identity,
       clock,
       log,
       epoch,
+      random: (size) => randomBytes(size),
       post: (message, transfer) => worker.port?.post(message, transfer),
       ciphers: cipherPreference(io),
       setRouted: (prefixes) => {
@@ -178,6 +180,11 @@ class AgentLife {
 
 const PLAIN_COST =
   'running without the native addon (--plain): no segmentation offload, about a twentieth of the throughput and several times the CPU a byte';
+
+function schedule(delayMicros: number, callback: () => void): () => void {
+  const timer = setTimeout(callback, Math.ceil(delayMicros / 1000));
+  return () => clearTimeout(timer);
+}
 
 /** AES-256-GCM first where the CPU has AES instructions, and only there. */
 function cipherPreference(io: Io): Cipher[] {

@@ -50,8 +50,8 @@ export class ForwardingWorker {
   private readonly timer: MicroTimer;
   private armed = Infinity;
   private sendErrors = 0;
-  /** Echoes that wait for an answer or a refusal, by the sequence that would name them. */
-  private readonly echoes = new Map<number, { id: number; number: number }>();
+  /** Echoes that wait for an answer or a refusal, by destination and sequence, which would name them. */
+  private readonly echoes = new Map<string, { id: number; number: number }>();
 
   constructor(
     private readonly ports: WorkerPorts,
@@ -181,17 +181,18 @@ export class ForwardingWorker {
 
   echoAnswered(answer: EchoAnswer): void {
     const { identifier: id, number, from, rttMicros, there, back, ttl } = answer;
-    for (const [sequence, echo] of this.echoes) {
-      if (echo.id === id && echo.number === number) this.echoes.delete(sequence);
+    for (const [key, echo] of this.echoes) {
+      if (echo.id === id && echo.number === number) this.echoes.delete(key);
     }
     const reply = { id, number, from, rttMicros, forward: [...there], back: [...back], ttl };
     this.ports.post({ type: 'echo-reply', reply });
   }
 
-  echoRefused(sequence: number, from: number, code: number): void {
-    const echo = this.echoes.get(sequence);
+  echoRefused(destination: number, sequence: number, from: number, code: number): void {
+    const key = echoKey(destination, sequence);
+    const echo = this.echoes.get(key);
     if (!echo) return;
-    this.echoes.delete(sequence);
+    this.echoes.delete(key);
     this.ports.post({ type: 'echo-error', ...echo, from, code });
   }
 
@@ -235,7 +236,7 @@ export class ForwardingWorker {
         post({ type: 'closed', peer, reason: event.reason });
         return;
       case 'drain':
-        this.arrival.run(now);
+        for (let reads = 0; reads < sizes.DRAIN_READS && this.arrival.run(now) > 0; reads++);
         this.follow(now, neighbour, neighbour.link.drained(this.ports.io.now()));
         return;
       case 'rejected':
@@ -324,7 +325,7 @@ export class ForwardingWorker {
     const sequence = this.slow.sendEcho(now, destination, id, number, ttl);
     if (sequence < 0) this.ports.post({ type: 'echo-error', id, number, from: this.options.self, code: 1 });
     else {
-      this.echoes.set(sequence, { id, number });
+      this.echoes.set(echoKey(destination, sequence), { id, number });
       for (const old of this.echoes.keys()) {
         if (this.echoes.size <= sizes.ECHOES_KEPT) break;
         this.echoes.delete(old);
@@ -385,4 +386,9 @@ export class ForwardingWorker {
       bytesReceived: neighbour.bytesReceived,
     };
   }
+}
+
+/** Sequences count per destination. */
+function echoKey(destination: number, sequence: number): string {
+  return `${destination} ${sequence}`;
 }

@@ -21,6 +21,8 @@ export const SLOT_ADHOC = 0;
 export const KEY_SLOTS = MAX_NEIGHBOURS * 12;
 
 export const ECHOES_KEPT = 4096;
+/** Batches read, at most, before a link's silence is judged: a flood must not postpone that for ever. */
+export const DRAIN_READS = 64;
 
 /**
  * Bytes. Deep enough for a burst of small packets while the worker is not scheduled, shallow enough that a full one adds about a

@@ -24,6 +24,12 @@ import {
   readTtl,
   writeRoutedHeader,
 } from '../wire/routed.js';
+import {
+  DATAGRAM_HANDSHAKE_VERDICT,
+  HANDSHAKE_MAX_SIZE,
+  HANDSHAKE_MIN_SIZE,
+  readDatagramType,
+} from '../wire/record.js';
 import { type ControlRecords, CONTROL_BODY_MAX } from './control-records.js';
 import type { Counters } from './counters.js';
 import { learnEndpoint } from './endpoint-learning.js';
@@ -54,8 +60,8 @@ export interface SlowPathShell {
   /** The first authentic record of a session. */
   confirmed(now: number, neighbour: Neighbour, session: number): void;
   echoAnswered(answer: EchoAnswer): void;
-  /** An echo of ours was refused on the way. */
-  echoRefused(sequence: number, from: number, code: number): void;
+  /** An echo of ours to `destination` was refused on the way. */
+  echoRefused(destination: number, sequence: number, from: number, code: number): void;
 }
 
 export interface SlowPathParts {
@@ -79,10 +85,19 @@ export class SlowPath {
 
   constructor(private readonly parts: SlowPathParts) {}
 
-  /** Datagram `i` isn't a record. Runs per packet under a flood: it costs a bucket's look until the budget is gone. */
+  /**
+   * Datagram `i`, of at least one byte, isn't a record. Runs per packet under a flood: what is no handshake doesn't touch the budget, what may be
+   * one costs a bucket's look until the budget is gone.
+   */
   handshake(now: number, batch: PacketBatch, i: number): void {
-    if (this.parts.handshakes.take(now)) this.parts.shell.handshake(batch, i);
-    else this.parts.counters.drop('handshake-flood');
+    const { handshakes, shell, counters } = this.parts;
+    const type = readDatagramType(batch.view, batch.offset[i]!);
+    const length = batch.length[i]!;
+    if (type === 0 || type > DATAGRAM_HANDSHAKE_VERDICT) counters.drop('type');
+    else if (length < HANDSHAKE_MIN_SIZE) counters.drop('short');
+    else if (length > HANDSHAKE_MAX_SIZE) counters.drop('long');
+    else if (handshakes.take(now)) shell.handshake(batch, i);
+    else counters.drop('handshake-flood');
   }
 
   /** Per packet: record `i` is authentic and new. */
@@ -185,7 +200,7 @@ export class SlowPath {
     const reporter = readSource(view, frame);
     const head = recent.find(error.destination, error.sequence);
     if (head) icmp.refused(now, head, error.code, error.mtu, (version) => routes.address(reporter, version));
-    else shell.echoRefused(error.sequence, reporter, error.code);
+    else shell.echoRefused(error.destination, error.sequence, reporter, error.code);
   }
 
   private answerEcho(view: DataView, frame: number, length: number): void {
