@@ -46,6 +46,8 @@ export class Link {
   private readonly receiver: StreamReceiver;
   private readonly frames = new LinkFrames();
   private goodbye: CloseReason | undefined;
+  /** Up, and no hello has gone since. */
+  private justUp = false;
 
   /** `random` gives unpredictable u32 values. The link begins down, with a hello to send. */
   constructor(
@@ -120,7 +122,8 @@ export class Link {
         this.follow(now, this.hello.receive(now, frame), events);
         return;
       case 'stream':
-        events.push(...this.receiver.receive(frame));
+        // Routing has no link yet, and would lose the message: unacknowledged, it comes again.
+        if (this.isUp) events.push(...this.receiver.receive(frame));
         return;
       case 'stream-ack':
         this.followAck(this.sender.receiveAck(now, frame), events);
@@ -150,6 +153,7 @@ export class Link {
   private follow(now: number, from: readonly HelloEvent[], events: LinkEvent[]): void {
     for (const event of from) {
       if (event.type === 'up') this.sender.seedRtt(event.rtt, now);
+      if (event.type === 'up') this.justUp = true;
       if (event.type === 'down') this.sender.reset(this.nonZero());
       events.push(event);
     }
@@ -184,8 +188,10 @@ export class Link {
   transmit(now: number, view: DataView, at: number, limit: number): number {
     if (this.state.name === 'closed') return this.sayGoodbye(view, at, limit);
     let end = at;
-    if (this.hello.wanted && end + LINK_FRAME_HEAD + HELLO_SIZE <= limit) {
+    // A peer hears our stream only once it is up too, so the echo that brings it up goes ahead of the stream's beginning.
+    if ((this.hello.wanted || this.justUp) && end + LINK_FRAME_HEAD + HELLO_SIZE <= limit) {
       end = encodeHello(view, end, this.hello.take(now));
+      this.justUp = false;
     }
     end = this.receiver.transmit(view, end, limit);
     if (this.isUp) end = this.sender.transmit(now, view, end, limit);

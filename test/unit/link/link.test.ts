@@ -48,6 +48,33 @@ describe('a link', () => {
     expect(settle(START + 100_000, a, b)[1]).toContainEqual({ type: 'message', bytes: Uint8Array.of(1) });
   });
 
+  it('leaves a message that comes before it is up unacknowledged, since nobody there could use it', () => {
+    const link = new Link(counter(), START);
+    const view = new DataView(new ArrayBuffer(AT + LINK_BODY_MAX));
+    link.transmit(START, view, AT, AT + LINK_BODY_MAX);
+    const end = encodeStream(view, 0, {
+      type: 'stream',
+      epoch: 1,
+      number: 0,
+      first: true,
+      last: true,
+      bytes: Uint8Array.of(1),
+    });
+    expect(link.receive(START + 1, view, 0, end)).toEqual([]);
+    expect(link.transmit(START + 1, view, AT, AT + LINK_BODY_MAX)).toBe(0);
+  });
+
+  it('comes up at the other end before the first message that it sends as soon as it is up', () => {
+    const [a, b] = [new Link(counter(), START), new Link(counter(), START)];
+    const view = new DataView(new ArrayBuffer(AT + LINK_BODY_MAX));
+    const say = (from: Link, now: number, to: Link): LinkEvent[] =>
+      to.receive(now + 1, view, AT, from.transmit(now, view, AT, AT + LINK_BODY_MAX));
+    say(a, START, b);
+    expect(say(b, START + 10, a).map(({ type }) => type)).toContain('up');
+    a.send(Uint8Array.of(1));
+    expect(say(a, START + 20, b).map(({ type }) => type)).toEqual(['measured', 'up', 'message']);
+  });
+
   it('fills a record with no more than it may hold, at the offset given', () => {
     const [a] = upPair();
     a.send(new Uint8Array(5000).fill(1));
