@@ -244,9 +244,14 @@ export class Entry {
           this.flow[i]!,
         );
       }
-      sender.noteData(now, destination.next!);
+      const { next } = destination;
+      if (!next) {
+        out.key.fill(-1, from, j); // the path went while the packet waited for the socket
+        continue;
+      }
+      sender.noteData(now, next);
       recent.remember(read, i, destination.nodeId, (first + 1) >>> 0, j - from);
-      sender.address(out, from, j, destination.next!, this.ecn[i]!);
+      sender.address(out, from, j, next, this.ecn[i]!);
     }
   }
 }
