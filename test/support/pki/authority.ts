@@ -13,7 +13,7 @@ import {
   SERIAL_LENGTH,
   writePem,
 } from '../../../src/crypto/identity/index.js';
-import type { CaCertificate } from '../../../src/crypto/identity/index.js';
+import type { CaCertificate, OverlayPrefix } from '../../../src/crypto/identity/index.js';
 
 const DAY_MS = 86_400_000;
 
@@ -34,20 +34,24 @@ export class TestAuthority {
     private readonly key: KeyObject,
   ) {}
 
+  /** `overlay`: prefixes, with commas between them. */
   static async create(now: number, name = 'Test CA', overlay = '10.77.0.0/16'): Promise<TestAuthority> {
     const key = privateKeyFromSeed(randomBytes(32));
-    const prefix = parsePrefix(overlay);
-    if (!prefix.ok) throw new Error(prefix.text);
+    const prefixes = overlay.split(',').map(readPrefix);
     const term = { serial: randomBytes(SERIAL_LENGTH), ...lifetime(now, 3650) };
-    const made = await issueAuthority({ name, overlay: [prefix.prefix] }, term, key);
+    const made = await issueAuthority({ name, overlay: prefixes }, term, key);
     if (!made.ok) throw new Error(made.text);
     return new TestAuthority(made.certificate, key);
   }
 
-  /** Writes `ca.crt`, `NAME.crt`, `NAME.key` and `NAME.yaml` into the directory and returns the last one's path. */
+  /**
+   * Writes `ca.crt`, `NAME.crt`, `NAME.key` and `NAME.yaml` into the directory and returns the last one's path. `address`: one or more,
+   * with commas between them.
+   */
   async writeNode(directory: string, name: string, address: string, life: Lifetime): Promise<string> {
     const key = privateKeyFromSeed(randomBytes(32));
-    const request = { name, addresses: [parseAddress(address)!], routes: [], groups: [], roles: [] };
+    const addresses = address.split(',').map((text) => parseAddress(text)!);
+    const request = { name, addresses, routes: [], groups: [], roles: [] };
     const term = { serial: randomBytes(SERIAL_LENGTH), ...life };
     const made = await issueNode(request, term, rawPublicKey(key), this.certificate, this.key);
     if (!made.ok) throw new Error(made.text);
@@ -64,4 +68,10 @@ export class TestAuthority {
     );
     return join(directory, `${name}.yaml`);
   }
+}
+
+function readPrefix(text: string): OverlayPrefix {
+  const result = parsePrefix(text);
+  if (!result.ok) throw new Error(result.text);
+  return result.prefix;
 }
