@@ -103,7 +103,8 @@ function planLink(link: FileLink, index: number): PlannedLink {
     interface: interfaceTo(link.between[1 - side]!, index),
     mac: `02:77:${octet(index >> 8)}:${octet(index & 255)}:00:${octet(side + 1)}`,
     address4: `10.90.${base >> 8}.${(base & 255) + side + 1}`,
-    address6: `fd90:0:0:${index.toString(16)}::${side + 1}`,
+    // As `ip` prints it, so that texts can be compared.
+    address6: `fd90:${index === 0 ? '' : `0:0:${index.toString(16)}:`}:${side + 1}`,
   });
   return { index, ends: [end(0), end(1)], mtu: link.mtu, shape: link.shape };
 }

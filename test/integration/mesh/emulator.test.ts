@@ -70,7 +70,7 @@ describe.skipIf(!isRoot)('an emulated link (needs root)', () => {
     const arrivals = await toB(500, 2);
     expect(arrivals).toHaveLength(500);
     const errors = delayErrors(arrivals, payload, 10, 10e6);
-    expect(quantile(errors, 0.5)).toBeLessThan(0.3);
+    expect(quantile(errors, 0.5)).toBeLessThan(1);
     expect(Math.min(...errors)).toBeGreaterThan(-0.1);
   });
 
