@@ -1,13 +1,16 @@
 /** The forwarding worker's thread: opens device and socket, says so, then takes packets and messages until it is told to stop. */
 import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
-import { IoError } from '../../io/ports.js';
+import { type Io, IoError } from '../../io/ports.js';
 import type { FromWorker, ToWorker, WorkerOptions } from '../messages.js';
 import { ForwardingWorker } from './forwarding-worker.js';
 import { loadIo } from './io.js';
+import { warmUp } from './warm-up.js';
 import { KEY_SLOTS, MAX_NEIGHBOURS, SOCKET_RECEIVE_BUFFER, SOCKET_SEND_BUFFER } from './sizes.js';
 
-async function open(options: WorkerOptions): Promise<{ worker: ForwardingWorker; ready: FromWorker }> {
+async function open(
+  options: WorkerOptions,
+): Promise<{ worker: ForwardingWorker; ready: FromWorker; io: Io }> {
   const io = await loadIo(options.plain);
   const { host, port } = options.listen;
   const udp = await io.createUdp({
@@ -31,7 +34,7 @@ async function open(options: WorkerOptions): Promise<{ worker: ForwardingWorker;
     tun: tun.features,
     udp: udp.features,
   } as const;
-  return { worker, ready };
+  return { worker, ready, io };
 }
 
 function post(message: FromWorker): void {
@@ -39,13 +42,14 @@ function post(message: FromWorker): void {
 }
 
 try {
-  const { worker, ready } = await open(workerData as WorkerOptions);
+  const { worker, ready, io } = await open(workerData as WorkerOptions);
   parentPort!.on('message', (message: ToWorker) => {
     worker.receive(message);
     if (message.type === 'stop') parentPort!.close();
   });
   post(ready);
   worker.start();
+  await warmUp(io);
 } catch (error) {
   const { message, code, syscall } = error instanceof IoError ? error : new IoError(String(error), 'EIO', '');
   post({ type: 'fatal', code, message, syscall });
