@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -106,7 +107,16 @@ export function loadState(mesh: string): MeshState | undefined {
   }
 }
 
-export const forget = (mesh: string): void => rmSync(meshDirectory(mesh), { recursive: true, force: true });
+/** Removes all files of a mesh, and the directory of all meshes with the last of them. */
+export function forget(mesh: string): void {
+  rmSync(meshDirectory(mesh), { recursive: true, force: true });
+  try {
+    rmdirSync(stateRoot());
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw error;
+  }
+}
 
 export function meshNames(): string[] {
   try {

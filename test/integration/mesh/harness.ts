@@ -1,6 +1,6 @@
 /** Runs `scripts/netns/mesh` with a state directory of its own, and cleans up whatever a test leaves. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MeshStatus } from '../../../scripts/netns/status.js';
@@ -68,8 +68,8 @@ export class Sandbox {
       }
     };
     return [
+      ...(existsSync(this.state) ? [this.state] : []),
       ...entries('/run/netns').filter((entry) => entry.startsWith(`cw-${this.tag}`)),
-      ...entries(this.state),
     ];
   }
 
