@@ -1,6 +1,7 @@
 // One end of a UDP link, alone in its process. Prints one JSON line.
 //   node native-udp-peer.mjs ADDON receive PORT COUNT           ready when it prints "listening"; then the lengths, in order
-//   node native-udp-peer.mjs ADDON send ADDRESS-AS-32-HEX-DIGITS PORT COUNT SIZE [ROUNDS]
+//   node native-udp-peer.mjs ADDON send ADDRESS-AS-32-HEX-DIGITS PORT COUNT SIZE ROUNDS
+//   node native-udp-peer.mjs ADDON patient …                    like send, with a small buffer: waits whenever it is full
 import { createRequire } from 'node:module';
 
 const [path, role, ...rest] = process.argv.slice(2);
@@ -25,8 +26,9 @@ function receive(port, count) {
   console.log('listening');
 }
 
-function send(address, port, count, size, rounds = '1') {
-  const udp = addon.udpOpen('::', 0, 0, 1, 0, 4 << 20, true, true);
+/** A socket, and a function that sends the datagrams order[from..count) of a batch to ADDRESS. */
+function sender(sendBuffer, [address, port, count, size]) {
+  const udp = addon.udpOpen('::', 0, 0, 1, 0, sendBuffer, true, true);
   const endpoints = new Uint32Array(10);
   new Uint8Array(endpoints.buffer).set(Buffer.from(address, 'hex'));
   endpoints[4] = Number(port);
@@ -35,18 +37,36 @@ function send(address, port, count, size, rounds = '1') {
     column('offset')[i] = i * Number(size);
     column('length')[i] = Number(size);
   }
+  const send = (from) =>
+    addon.udpSend(udp.handle, bytes, table, order.subarray(from), Number(count) - from, endpoints);
+  return { udp, send, errors: () => addon.udpErrors(udp.handle) };
+}
+
+function send(...words) {
+  const { send, errors } = sender(4 << 20, words);
   let sent = 0;
-  for (let i = 0; i < Number(rounds); i++)
-    sent += addon.udpSend(udp.handle, bytes, table, order, Number(count), endpoints);
-  console.log(
-    JSON.stringify({
-      sent,
-      gso: udp.gso,
-      errors: addon.udpErrors(udp.handle),
-      last: addon.udpLastError(udp.handle),
-    }),
-  );
+  for (let i = 0; i < Number(words[4]); i++) sent += send(0);
+  console.log(JSON.stringify({ sent, errors: errors() }));
   process.exit(0);
 }
 
-(role === 'receive' ? receive : send)(...rest);
+async function patient(...words) {
+  const { udp, send, errors } = sender(30_000, words);
+  const count = Number(words[2]);
+  let sent = 0;
+  let waits = 0;
+  for (let i = 0; i < Number(words[4]); i++) {
+    for (let at = 0; at < count;) {
+      const dealt = send(at);
+      at += dealt;
+      sent += dealt;
+      if (at === count) break;
+      waits++;
+      await new Promise((resolve) => addon.udpOnWritable(udp.handle, resolve));
+    }
+  }
+  console.log(JSON.stringify({ sent, waits, errors: errors() }));
+  process.exit(0);
+}
+
+await { receive, send, patient }[role](...rest);

@@ -28,10 +28,12 @@ describe.skipIf(!hasRoot || !nativeAvailable())('UDP of native/ over a path', ()
       ip(`-n ${space} link set cwio0 mtu ${mtu} up`);
       if (!checksumOffload) await spaces.exec(space, 'ethtool -K cwio0 tx off');
     }
+    // The neighbour must be known, as the kernel queues only 200 KB for one that isn't.
+    for (const target of ['192.0.2.2', 'fd98::2']) await spaces.exec(a, `ping -c 1 -W 10 ${target}`);
     return [a, b];
   }
 
-  async function exchange(a: string, b: string, family: 4 | 6, count: number, rounds: number) {
+  async function exchange(a: string, b: string, family: 4 | 6, count: number, rounds: number, how = 'send') {
     const receiver = spaces.start(b, process.execPath, [
       script,
       addon,
@@ -40,8 +42,12 @@ describe.skipIf(!hasRoot || !nativeAvailable())('UDP of native/ over a path', ()
       String(count * rounds),
     ]);
     await receiver.ready;
-    const words = [process.execPath, script, addon, 'send', ADDRESS[family], 7000, count, 1436, rounds];
-    const sent = JSON.parse(await spaces.exec(a, words.join(' '))) as { sent: number; errors: number };
+    const words = [process.execPath, script, addon, how, ADDRESS[family], 7000, count, 1436, rounds];
+    const sent = JSON.parse(await spaces.exec(a, words.join(' '))) as {
+      sent: number;
+      errors: number;
+      waits?: number;
+    };
     const printed = await receiver.output;
     return { sent, lengths: JSON.parse(printed.split('\n')[1]!) as number[] };
   }
@@ -61,5 +67,14 @@ describe.skipIf(!hasRoot || !nativeAvailable())('UDP of native/ over a path', ()
     const { sent, lengths } = await exchange(a, b, family, 30, 4);
     expect(sent).toMatchObject({ sent: 120, errors: 0 });
     expect(lengths).toEqual(new Array(120).fill(1436));
+  });
+
+  it('a full buffer ends a send early, onWritable says when to go on, and nothing is lost', async () => {
+    const [a, b] = await link(1500);
+    await spaces.exec(a, 'tc qdisc replace dev cwio0 root tbf rate 50mbit burst 20k limit 20m');
+    const { sent, lengths } = await exchange(a, b, 4, 200, 3, 'patient');
+    expect(sent).toMatchObject({ sent: 600, errors: 0 });
+    expect(sent.waits).toBeGreaterThan(0);
+    expect(lengths).toEqual(new Array(600).fill(1436));
   });
 });
