@@ -47,7 +47,7 @@ function missingTools() {
 /** Node's headers beside the executable (Debian's libnode-dev, nodejs.org's archive), else node-gyp downloads them. */
 function headerOptions() {
   const prefix = path.dirname(path.dirname(process.execPath));
-  if (process.env.npm_config_nodedir !== undefined) return [];
+  if (process.env.npm_config_nodedir) return [];
   return existsSync(path.join(prefix, 'include/node/node_api.h')) ? [`--nodedir=${prefix}`] : [];
 }
 
@@ -91,17 +91,21 @@ function build() {
     encoding: 'utf8',
   });
   if (result.status === 0) return;
+  const output = `${result.stdout}\n${result.stderr}`;
   const log = path.join(folder, 'build', 'install.log');
   mkdirSync(path.dirname(log), { recursive: true });
-  writeFileSync(log, `${result.stdout}\n${result.stderr}`);
-  const first = /.*(?:error:|gyp ERR! stack ).*/
-    .exec(`${result.stdout}\n${result.stderr}`)?.[0]
-    .replace('gyp ERR! stack ', '')
-    .trim();
-  giveUp(
-    first ?? `node-gyp ended with ${result.status ?? result.signal}`,
-    `see ${path.relative(process.cwd(), log)} (${TOOLS_REMEDY} libnode-dev)`,
-  );
+  writeFileSync(log, output);
+  explain(output, path.relative(process.cwd(), log));
+}
+
+/** The likeliest cause of a failed build, in one line. */
+function explain(output, log) {
+  const compiler = /^.*\berror: .*$/m.exec(output)?.[0];
+  if (compiler !== undefined) giveUp(compiler.trim(), `${TOOLS_REMEDY} (all of it is in ${log})`);
+  if (/ENOTFOUND|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|network|headers/i.test(output)) {
+    giveUp("Node's headers are not here and cannot be downloaded", 'apt-get install libnode-dev');
+  }
+  giveUp('node-gyp failed', `${TOOLS_REMEDY} (all of it is in ${log})`);
 }
 
 build();
