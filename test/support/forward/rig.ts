@@ -1,0 +1,358 @@
+/**
+ * The data path of one node over ports in memory; its neighbours are played by the test, which seals and opens with the other ends' keys.
+ *
+ *      tun ─ SELF (1) ──── NEAR (2) ──── FAR (4) ┄ 10.0.20.0/24          LOST (5): known, without a path
+ *              └────────── SIDE (3)
+ *
+ * Node n owns 10.0.0.n and fd77::n of the overlay 10.0.0.0/16, fd77::/16. NEAR is reached over IPv4, SIDE over IPv6.
+ */
+import { compileRules, type Rule } from '../../../src/intercept/rules.js';
+import { TokenBucket } from '../../../src/intercept/rate-limit.js';
+import { createBatch, RECORD_HEADER, RECORD_TAG, type PacketBatch } from '../../../src/io/batch.js';
+import {
+  createMemoryIo,
+  createMemoryNetwork,
+  type MemoryDatagram,
+  type MemoryNetwork,
+  type MemoryTun,
+} from '../../../src/io/plain/index.js';
+import { formatAddress, parseAddress } from '../../../src/io/plain/address.js';
+import { createPlainAead } from '../../../src/io/plain/aead.js';
+import type { Aead, Io, UdpSocket } from '../../../src/io/ports.js';
+import { ReplayWindow } from '../../../src/crypto/replay-window.js';
+import { SessionSet } from '../../../src/crypto/session.js';
+import { writeEndpoint } from '../../../src/agent/endpoint.js';
+import { Arrival } from '../../../src/overlay/forward/arrival.js';
+import { ControlRecords } from '../../../src/overlay/forward/control-records.js';
+import { Counters } from '../../../src/overlay/forward/counters.js';
+import { Entry } from '../../../src/overlay/forward/entry.js';
+import { Exit } from '../../../src/overlay/forward/exit.js';
+import { IcmpWriter } from '../../../src/overlay/forward/icmp-writer.js';
+import { LaneTable } from '../../../src/overlay/forward/lanes.js';
+import type { Neighbour } from '../../../src/overlay/forward/neighbour.js';
+import { RecentHeaders } from '../../../src/overlay/forward/recent-headers.js';
+import { Routes } from '../../../src/overlay/forward/routes.js';
+import { LANE_DATA, LANES, Sender } from '../../../src/overlay/forward/sender.js';
+import { type EchoAnswer, SlowPath } from '../../../src/overlay/forward/slow-path.js';
+import { Link } from '../../../src/overlay/link/link.js';
+import { NOBODY, type OwnedPrefix, PrefixTable } from '../../../src/overlay/route/prefix-table.js';
+import { encodeTables, ForwardingTables, type TableNode } from '../../../src/overlay/route/tables.js';
+import { readReceiverIndex, writeRecordHeader } from '../../../src/overlay/wire/record.js';
+import { prefixOf } from '../sim/identities.js';
+import { TestTime } from '../../unit/io/virtual-time.js';
+
+export const SELF = 1;
+export const NEAR = 2;
+export const SIDE = 3;
+export const FAR = 4;
+export const LOST = 5;
+export const EPOCH = 0xbeef;
+/** IPv6 addresses are written out for `prefixOf`. */
+const six = (n: number): string => `fd77:0:0:0:0:0:0:${n.toString(16)}`;
+const four = (n: number): string => `10.0.0.${n}`;
+
+const NEXT_HOPS: Readonly<Record<number, number>> = {
+  [SELF]: SELF,
+  [NEAR]: NEAR,
+  [SIDE]: SIDE,
+  [FAR]: NEAR,
+  [LOST]: 0,
+};
+
+/** As the network in memory writes an address. */
+const textOf = (address: string): string => formatAddress(parseAddress(address)!);
+
+/** Snapshot of the head's topology, with other next hops where given. Nodes beyond it may have no IPv6 address. */
+export function rigTables(nextHops: Readonly<Record<number, number>> = NEXT_HOPS): ForwardingTables {
+  const ids = Object.keys(nextHops).map(Number);
+  const nodes = ids.map((nodeId): TableNode => {
+    const addresses =
+      nodeId === LOST ? [prefixOf(four(nodeId))] : [prefixOf(four(nodeId)), prefixOf(six(nodeId))];
+    const routes = nodeId === FAR ? [prefixOf('10.0.20.0/24')] : [];
+    const certificate = {
+      name: `n${nodeId}`,
+      nodeId,
+      publicKey: new Uint8Array(32),
+      addresses,
+      routes,
+      notBefore: 0,
+      notAfter: 9e15,
+    };
+    return { certificate, nextHop: nextHops[nodeId], cost: 1000, hops: 1 };
+  });
+  const owned: OwnedPrefix[] = [
+    { ...prefixOf('10.0.0.0/16'), owner: NOBODY },
+    { ...prefixOf('fd77:0:0:0:0:0:0:0/16'), owner: NOBODY },
+    ...nodes.flatMap(({ certificate: { addresses, routes } }, owner) =>
+      [...(addresses as OwnedPrefix[]), ...routes].map(({ bytes, length }) => ({ bytes, length, owner })),
+    ),
+  ];
+  return new ForwardingTables(encodeTables(nodes, ids.indexOf(SELF), PrefixTable.build(owned)).buffers);
+}
+
+/** A neighbour as the test plays it: the other end of a session with LANES lanes. */
+export class Peer {
+  /** Everything that came for it, sealed, oldest first. */
+  readonly datagrams: MemoryDatagram[] = [];
+  readonly counters = new Array<number>(LANES).fill(0);
+
+  constructor(
+    readonly nodeId: number,
+    readonly address: string,
+    readonly neighbour: Neighbour,
+    private readonly aead: Aead,
+    /** The node's address that it sends to. */
+    private readonly to: string,
+    private readonly network: MemoryNetwork,
+  ) {}
+
+  /** The receiver index by which the node knows a lane of this peer's. */
+  index(lane = LANE_DATA): number {
+    return 100 * this.nodeId + lane;
+  }
+
+  /** A datagram to the node: `body` sealed as this peer does. */
+  seal(body: Uint8Array, lane = LANE_DATA, counter = this.counters[lane]++): Uint8Array {
+    const batch = createBatch(RECORD_HEADER + body.length + RECORD_TAG, 1);
+    writeRecordHeader(batch.view, 0, this.index(lane), counter);
+    batch.bytes.set(body, RECORD_HEADER);
+    batch.length[0] = RECORD_HEADER + body.length;
+    batch.key[0] = lane;
+    this.aead.seal(batch, Int32Array.of(0), 1);
+    return batch.bytes.slice(0, batch.length[0]);
+  }
+
+  /** Puts datagrams on the way to the node. */
+  send(
+    datagrams: readonly Uint8Array[],
+    how: { from?: string; port?: number; to?: string; trafficClass?: number } = {},
+  ): void {
+    const { from = this.address, port = 7100, to = this.to, trafficClass = 0 } = how;
+    const source = { address: textOf(from), port };
+    const destination = { address: textOf(to), port: 7100 };
+    for (const bytes of datagrams) this.network.send({ source, destination, trafficClass, bytes });
+  }
+
+  /** Takes out what came and opens it; throws at what is no record that this peer can open. */
+  take(): { lane: number; body: Uint8Array; trafficClass: number; source: string }[] {
+    return this.datagrams.splice(0).map(({ bytes, trafficClass, source }) => {
+      const batch = createBatch(bytes.length, 1);
+      batch.bytes.set(bytes);
+      batch.length[0] = bytes.length;
+      const lane = readReceiverIndex(batch.view, 0) - 1000 * this.nodeId;
+      batch.key[0] = LANES + lane;
+      if (this.aead.open(batch, Int32Array.of(0), 1) !== 1) throw new Error(`n${this.nodeId} can't open it`);
+      const body = batch.bytes.slice(RECORD_HEADER, batch.length[0]);
+      return { lane, body, trafficClass, source: source.address };
+    });
+  }
+}
+
+/** A socket whose buffer holds `room` more datagrams. */
+class NarrowUdp implements UdpSocket {
+  room = Infinity;
+  private waiting: (() => void) | undefined;
+
+  constructor(private readonly udp: UdpSocket) {}
+
+  get port() {
+    return this.udp.port;
+  }
+  get features() {
+    return this.udp.features;
+  }
+  get endpoints() {
+    return this.udp.endpoints;
+  }
+  get sendErrors() {
+    return this.udp.sendErrors;
+  }
+  read(batch: PacketBatch): number {
+    return this.udp.read(batch);
+  }
+  send(batch: PacketBatch, order: Int32Array, n: number): number {
+    const some = Math.min(n, this.room);
+    this.room -= some;
+    return this.udp.send(batch, order, some);
+  }
+  onReadable(callback: () => void): void {
+    this.udp.onReadable(callback);
+  }
+  onWritable(callback: () => void): void {
+    this.waiting = callback;
+  }
+  close(): void {
+    this.udp.close();
+  }
+  get isAwaited(): boolean {
+    return this.waiting !== undefined;
+  }
+  /** The buffer has room for so many datagrams again. */
+  drain(room: number): void {
+    const { waiting } = this;
+    this.room = room;
+    this.waiting = undefined;
+    waiting?.();
+  }
+}
+
+export interface RigOptions {
+  rules?: readonly Rule[];
+  /** Packets of a read, and datagrams of an outgoing batch. */
+  readCapacity?: number;
+  outCapacity?: number;
+  /** Tokens of every bucket; they never refill. */
+  tokens?: number;
+  /** Another engine than node:crypto. */
+  aead?: (slots: number) => Aead;
+}
+
+export class ForwardRig {
+  readonly time = new TestTime();
+  readonly network = createMemoryNetwork(this.time);
+  readonly io: Io;
+  readonly tun: MemoryTun;
+  readonly udp: NarrowUdp;
+  readonly aead: Aead;
+  readonly counters = new Counters();
+  readonly routes: Routes;
+  readonly entry: Entry;
+  readonly arrival: Arrival;
+  readonly slow: SlowPath;
+  readonly control: ControlRecords;
+  readonly recent = new RecentHeaders();
+  readonly neighbours = new Map<number, Neighbour>();
+  readonly near: Peer;
+  readonly side: Peer;
+  /** What the shell was asked to do. */
+  readonly handshakes: Uint8Array[] = [];
+  readonly linkFrames: { from: number; bytes: Uint8Array }[] = [];
+  readonly confirmed: { from: number; session: number }[] = [];
+  readonly answers: EchoAnswer[] = [];
+  readonly refusals: { destination: number; sequence: number; from: number; code: number }[] = [];
+  /** Neighbours whose links data began to use. */
+  readonly busy: number[] = [];
+  private readonly lanes = new LaneTable();
+
+  constructor(options: RigOptions = {}) {
+    const { rules = [], readCapacity = 64, outCapacity = 256, tokens = 1000 } = options;
+    const io = createMemoryIo({
+      network: this.network,
+      addresses: ['192.0.2.1', '192.0.2.101', '2001:db8::1', 'fe80::1'],
+      tunFeatures: { vnetHeader: true, tso: true, uso: true },
+    });
+    this.io = io;
+    this.tun = io.createTun({ name: 'cw0' });
+    this.udp = new NarrowUdp(io.createUdp({ host: '::', port: 7100, mark: 0, slots: 8 }) as UdpSocket);
+    this.aead = (options.aead ?? createPlainAead)(64);
+    const { tun, udp, aead, counters, lanes, recent } = this;
+    const bucket = () => new TokenBucket(0, tokens, 0);
+    const sender = new Sender(udp, aead, counters, ({ nodeId }) => this.busy.push(nodeId));
+    this.routes = new Routes(this.neighbours);
+    const { routes } = this;
+    this.control = new ControlRecords(sender);
+    const icmp = new IcmpWriter(tun, bucket(), (version) => routes.address(SELF, version));
+    this.slow = new SlowPath({
+      udp,
+      routes,
+      control: this.control,
+      icmp,
+      recent,
+      counters,
+      handshakes: bucket(),
+      errors: bucket(),
+      self: SELF,
+      epoch: EPOCH,
+      shell: {
+        handshake: (batch, i) =>
+          this.handshakes.push(batch.bytes.slice(batch.offset[i], batch.offset[i] + batch.length[i])),
+        linkFrames: (_now, { nodeId: from }, view, at, length) =>
+          this.linkFrames.push({ from, bytes: new Uint8Array(view.buffer.slice(at, at + length)) }),
+        confirmed: (_now, { nodeId: from }, session) => this.confirmed.push({ from, session }),
+        echoAnswered: (answer) => this.answers.push(answer),
+        echoRefused: (destination, sequence, from, code) =>
+          this.refusals.push({ destination, sequence, from, code }),
+      },
+    });
+    const batch = createBatch(1 << 18, 256, 32);
+    const exit = new Exit(tun, routes, counters, SELF, 256);
+    this.arrival = new Arrival({
+      udp,
+      aead,
+      lanes,
+      routes,
+      exit,
+      sender,
+      slow: this.slow,
+      counters,
+      self: SELF,
+      batch,
+    });
+    const read = createBatch(1 << 18, readCapacity);
+    const out = createBatch(1 << 18, outCapacity);
+    const whenWritable = (callback: () => void) => udp.onWritable(callback);
+    this.entry = new Entry(
+      { io, tun, routes, sender, icmp, recent, counters, self: SELF, epoch: EPOCH, whenWritable, read, out },
+      compileRules(rules),
+    );
+    this.near = this.join(NEAR, 1, '192.0.2.2', '192.0.2.1');
+    this.side = this.join(SIDE, 2, '2001:db8::3', '2001:db8::1');
+    this.routes.install(rigTables());
+    tun.onReadable(() => this.entry.run(this.time.now()));
+    udp.onReadable(() => this.arrival.run(this.time.now()));
+  }
+
+  /** Lets everything under way arrive. */
+  settle(micros = 1): void {
+    this.time.advance(micros);
+  }
+
+  /** Counted drops, without those that didn't occur. */
+  drops(): Record<string, number> {
+    return Object.fromEntries(Object.entries(this.counters.drops()).filter(([, n]) => n > 0));
+  }
+
+  /** Takes out what was written to the TUN device. */
+  takeTun(): Uint8Array[] {
+    return this.tun.output.splice(0).map(({ bytes }) => bytes);
+  }
+
+  private join(nodeId: number, slot: number, address: string, local: string): Peer {
+    const theirs = createPlainAead(2 * LANES);
+    const sessions = new SessionSet();
+    const neighbour: Neighbour = {
+      nodeId,
+      name: `n${nodeId}`,
+      slot,
+      sessions,
+      link: new Link(() => 7, 0),
+      up: true,
+      confirmedSession: 0,
+      packetsSent: 0,
+      bytesSent: 0,
+      packetsReceived: 0,
+      bytesReceived: 0,
+    };
+    const lanes = Array.from({ length: LANES }, (_, lane) => {
+      const [receive, send] = [8 * slot + lane, 8 * slot + LANES + lane];
+      const key = (n: number) => new Uint8Array(32).fill(n);
+      this.aead.setKey(receive, 'aes-256-gcm', key(receive));
+      this.aead.setKey(send, 'aes-256-gcm', key(send));
+      theirs.setKey(lane, 'aes-256-gcm', key(receive));
+      theirs.setKey(LANES + lane, 'aes-256-gcm', key(send));
+      this.lanes.add(100 * nodeId + lane, {
+        neighbour,
+        session: nodeId,
+        key: receive,
+        window: new ReplayWindow(),
+      });
+      return { index: 1000 * nodeId + lane, key: send };
+    });
+    sessions.install(0, nodeId, false, lanes);
+    writeEndpoint(this.udp.endpoints, slot, { host: address, port: 7100, local });
+    this.neighbours.set(nodeId, neighbour);
+    const peer = new Peer(nodeId, address, neighbour, theirs, local, this.network);
+    this.network.bind({ address: textOf(address), port: 7100 }, (datagram) => peer.datagrams.push(datagram));
+    return peer;
+  }
+}
