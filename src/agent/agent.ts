@@ -309,6 +309,8 @@ export class Agent {
         { endpoint: endpointKey(endpoint) },
         "another agent has a certificate with this node's name; give each node its own",
       );
+      for (const { key } of [...action.receive, ...action.send]) key.fill(0);
+      this.indexes.delete(index);
       return;
     }
     const peer = this.peers.seen(this.now(), certificate.name);
