@@ -85,6 +85,7 @@ function build() {
   const steps = sanitize ? ['configure', 'build', '--debug'] : ['rebuild'];
   const options = ['--jobs=2', ...headerOptions()];
   const env = { ...process.env, CAUSEWAY_SANITIZE: sanitize ? '1' : '0' };
+  if (!env.npm_config_nodedir) delete env.npm_config_nodedir; // empty, it would override the option
   const result = spawnSync(process.execPath, [nodeGyp(), ...steps, ...options], {
     cwd: folder,
     env,
