@@ -1,9 +1,27 @@
 import tseslint from 'typescript-eslint';
 
 /** Cores take the time and some bytes and return actions: no clock, no I/O, no addon, no chance of their own. */
-const impureGlobals = ['Date', 'performance', 'setTimeout', 'setInterval', 'setImmediate', 'process', 'fetch'];
+const impureGlobals = [
+  'Date',
+  'performance',
+  'setTimeout',
+  'setInterval',
+  'setImmediate',
+  'process',
+  'fetch',
+];
 const impureModules = [
-  'fs', 'fs/promises', 'net', 'dgram', 'child_process', 'os', 'timers', 'timers/promises', 'worker_threads', 'http', 'perf_hooks',
+  'fs',
+  'fs/promises',
+  'net',
+  'dgram',
+  'child_process',
+  'os',
+  'timers',
+  'timers/promises',
+  'worker_threads',
+  'http',
+  'perf_hooks',
 ].flatMap((name) => [`node:${name}`, name]);
 
 export default tseslint.config(
@@ -30,8 +48,16 @@ export default tseslint.config(
       'no-restricted-imports': [
         'error',
         {
-          paths: impureModules.map((name) => ({ name, message: 'a core does no I/O; the shell in src/agent does' })),
-          patterns: [{ group: ['**/native/*', '**/agent/*', '**/cli/*', '**/control/*'], message: 'cores import no shell' }],
+          paths: impureModules.map((name) => ({
+            name,
+            message: 'a core does no I/O; the shell in src/agent does',
+          })),
+          patterns: [
+            {
+              group: ['**/native/*', '**/agent/*', '**/cli/*', '**/control/*'],
+              message: 'cores import no shell',
+            },
+          ],
         },
       ],
     },

@@ -27,7 +27,9 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
   },
 });
-const chosen = options.only ? CONTENDERS.filter(({ name }) => options.only.split(',').includes(name)) : CONTENDERS;
+const chosen = options.only
+  ? CONTENDERS.filter(({ name }) => options.only.split(',').includes(name))
+  : CONTENDERS;
 const seconds = options.quick ? 3 : 8;
 
 function isInstalled(program) {
@@ -126,7 +128,12 @@ function verdicts(results) {
   ];
   return checks
     .filter(Boolean)
-    .map(([what, value, sign, bound]) => ({ what, value, bound: `${sign} ${bound}`, met: sign === '≥' ? value >= bound : value <= bound }));
+    .map(([what, value, sign, bound]) => ({
+      what,
+      value,
+      bound: `${sign} ${bound}`,
+      met: sign === '≥' ? value >= bound : value <= bound,
+    }));
 }
 
 const results = {};
@@ -149,12 +156,21 @@ for (const contender of chosen) {
 }
 
 const names = Object.keys(results);
-printTable([['', ...names], ...LINES.map(([title, key, digits]) => [title, ...names.map((name) => results[name][key].toFixed(digits))])]);
+printTable([
+  ['', ...names],
+  ...LINES.map(([title, key, digits]) => [title, ...names.map((name) => results[name][key].toFixed(digits))]),
+]);
 const judged = verdicts(results);
 if (judged.length > 0) {
   console.log();
-  printTable([['bound', 'measured', 'asked', ''], ...judged.map(({ what, value, bound, met }) => [what, value.toFixed(2), bound, met ? 'met' : 'MISSED'])]);
+  printTable([
+    ['bound', 'measured', 'asked', ''],
+    ...judged.map(({ what, value, bound, met }) => [what, value.toFixed(2), bound, met ? 'met' : 'MISSED']),
+  ]);
 }
 const file = join(dirname(fileURLToPath(import.meta.url)), 'results', 'datapath.json');
 await mkdir(dirname(file), { recursive: true });
-await writeFile(file, `${JSON.stringify({ date: new Date().toISOString(), results, verdicts: judged, raw }, null, 1)}\n`);
+await writeFile(
+  file,
+  `${JSON.stringify({ date: new Date().toISOString(), results, verdicts: judged, raw }, null, 1)}\n`,
+);

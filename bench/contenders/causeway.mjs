@@ -13,28 +13,71 @@ export const causeway = {
   needs: [],
   async up({ hosts, directory }) {
     const files = { ca: join(directory, 'ca.crt'), key: join(directory, 'ca.key') };
-    await run(BIN, ['ca', 'init', '--overlay', '10.77.0.0/16,fd77::/48', '--ca', files.ca, '--key', files.key]);
+    await run(BIN, [
+      'ca',
+      'init',
+      '--overlay',
+      '10.77.0.0/16,fd77::/48',
+      '--ca',
+      files.ca,
+      '--key',
+      files.key,
+    ]);
     const pids = [];
     for (const host of hosts) {
       const base = join(directory, host.name);
       const address = `${overlay(host)},fd77::${host.index + 1}`;
       await run(BIN, [
-        'ca', 'sign', '--name', host.name, '--address', address, '--ca', files.ca, '--ca-key', files.key,
-        '--out', `${base}.crt`, '--key', `${base}.key`,
+        'ca',
+        'sign',
+        '--name',
+        host.name,
+        '--address',
+        address,
+        '--ca',
+        files.ca,
+        '--ca-key',
+        files.key,
+        '--out',
+        `${base}.crt`,
+        '--key',
+        `${base}.key`,
       ]);
       await writeFile(`${base}.yaml`, configuration(host, hosts, files, base));
     }
     const started = performance.now();
     for (const host of hosts) {
       const log = openSync(`${join(directory, host.name)}.log`, 'w');
-      pids.push(start(host, process.execPath, [...(process.env.CWNODE ?? '').split(' ').filter(Boolean), BIN, 'up', '-c', `${join(directory, host.name)}.yaml`], { log }).pid);
+      pids.push(
+        start(
+          host,
+          process.execPath,
+          [
+            ...(process.env.CWNODE ?? '').split(' ').filter(Boolean),
+            BIN,
+            'up',
+            '-c',
+            `${join(directory, host.name)}.yaml`,
+          ],
+          { log },
+        ).pid,
+      );
     }
     const target = overlay(hosts.at(-1));
-    await until(() => on(hosts[0], 'ping', '-c', '1', '-W', '0.1', target), 'causeway mesh').catch(async (error) => {
-      const logs = await Promise.all(hosts.map((host) => readFile(join(directory, `${host.name}.log`), 'utf8')));
-      throw new Error(`${error.message}\n${logs.join('\n')}`);
-    });
-    return { address: target, pids, firstPingMs: performance.now() - started, sockets: hosts.map((host) => `${join(directory, host.name)}.sock`) };
+    await until(() => on(hosts[0], 'ping', '-c', '1', '-W', '0.1', target), 'causeway mesh').catch(
+      async (error) => {
+        const logs = await Promise.all(
+          hosts.map((host) => readFile(join(directory, `${host.name}.log`), 'utf8')),
+        );
+        throw new Error(`${error.message}\n${logs.join('\n')}`);
+      },
+    );
+    return {
+      address: target,
+      pids,
+      firstPingMs: performance.now() - started,
+      sockets: hosts.map((host) => `${join(directory, host.name)}.sock`),
+    };
   },
 };
 

@@ -15,15 +15,28 @@ export const nebula = {
     const middle = hosts.length > 2 ? hosts[1] : undefined;
     for (const host of hosts) {
       await cert(
-        'sign', '-name', host.name, '-ip', `${overlay(host)}/24`, '-ca-crt', 'neb-ca.crt', '-ca-key', 'neb-ca.key',
-        '-out-crt', `neb-${host.name}.crt`, '-out-key', `neb-${host.name}.key`,
+        'sign',
+        '-name',
+        host.name,
+        '-ip',
+        `${overlay(host)}/24`,
+        '-ca-crt',
+        'neb-ca.crt',
+        '-ca-key',
+        'neb-ca.key',
+        '-out-crt',
+        `neb-${host.name}.crt`,
+        '-out-key',
+        `neb-${host.name}.key`,
       );
       const config = join(directory, `neb-${host.name}.yml`);
       await writeFile(config, configuration(host, hosts, middle, directory));
       pids.push(start(host, 'nebula', ['-config', config]).pid);
     }
     // Its first packet starts a handshake; a ping that answers says the tunnel is there.
-    await on(hosts[0], 'ping', '-c', '30', '-i', '0.3', '-W', '1', overlay(hosts.at(-1))).catch(() => undefined);
+    await on(hosts[0], 'ping', '-c', '30', '-i', '0.3', '-W', '1', overlay(hosts.at(-1))).catch(
+      () => undefined,
+    );
     return { address: overlay(hosts.at(-1)), pids };
   },
 };
@@ -31,7 +44,9 @@ export const nebula = {
 function configuration(host, hosts, middle, directory) {
   const isMiddle = middle === host;
   const lighthouse = middle ?? hosts[0];
-  const reach = [...host.underlay].map(([neighbour, { peer }]) => `  "${overlay(hosts[neighbour])}": ["${peer}:4242"]`);
+  const reach = [...host.underlay].map(
+    ([neighbour, { peer }]) => `  "${overlay(hosts[neighbour])}": ["${peer}:4242"]`,
+  );
   return `pki: {ca: ${directory}/neb-ca.crt, cert: ${directory}/neb-${host.name}.crt, key: ${directory}/neb-${host.name}.key}
 static_host_map:
 ${reach.join('\n')}

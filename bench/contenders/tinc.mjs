@@ -16,12 +16,19 @@ export const tinc = {
         const description = await readFile(join(home(other), 'hosts', other.name), 'utf8');
         const address = host.underlay.get(other.index)?.peer;
         if (other !== host) {
-          await writeFile(join(home(host), 'hosts', other.name), (address ? `Address = ${address}\n` : '') + description);
+          await writeFile(
+            join(home(host), 'hosts', other.name),
+            (address ? `Address = ${address}\n` : '') + description,
+          );
         }
       }
     }
-    const pids = hosts.map((host) => start(host, 'tincd', ['-D', '-c', home(host), `--pidfile=${home(host)}/pid`]).pid);
-    await on(hosts[0], 'ping', '-c', '30', '-i', '0.3', '-W', '1', overlay(hosts.at(-1))).catch(() => undefined);
+    const pids = hosts.map(
+      (host) => start(host, 'tincd', ['-D', '-c', home(host), `--pidfile=${home(host)}/pid`]).pid,
+    );
+    await on(hosts[0], 'ping', '-c', '30', '-i', '0.3', '-W', '1', overlay(hosts.at(-1))).catch(
+      () => undefined,
+    );
     return { address: overlay(hosts.at(-1)), pids };
   },
 };
@@ -29,7 +36,10 @@ export const tinc = {
 async function prepare(host, home, hosts) {
   await mkdir(join(home, 'hosts'), { recursive: true });
   const peers = [...host.underlay.keys()].map((i) => `ConnectTo = ${hosts[i].name}`);
-  await writeFile(join(home, 'tinc.conf'), `Name = ${host.name}\nInterface = tinc${host.name}\n${peers.join('\n')}\n`);
+  await writeFile(
+    join(home, 'tinc.conf'),
+    `Name = ${host.name}\nInterface = tinc${host.name}\n${peers.join('\n')}\n`,
+  );
   await writeFile(join(home, 'hosts', host.name), `Subnet = ${overlay(host)}/32\n`);
   await writeFile(
     join(home, 'tinc-up'),

@@ -20,7 +20,9 @@ export const wireguardGo = {
     const pids = [];
     for (const host of hosts) {
       const device = `wgb${host.name}`;
-      const child = start(host, 'wireguard-go', ['-f', device], { env: { ...process.env, LOG_LEVEL: 'error' } });
+      const child = start(host, 'wireguard-go', ['-f', device], {
+        env: { ...process.env, LOG_LEVEL: 'error' },
+      });
       pids.push(child.pid);
       await until(() => ip('-n', host.namespace, 'link', 'show', device), `${device} of wireguard-go`);
       await on(host, 'wg', 'set', device, 'listen-port', '51820', 'private-key', keys[host.index].file);
@@ -29,7 +31,18 @@ export const wireguardGo = {
           neighbour > host.index ? other.index >= neighbour : other.index <= neighbour,
         );
         const allowed = behind.map((other) => `${overlay(other)}/32`).join(',');
-        await on(host, 'wg', 'set', device, 'peer', keys[neighbour].open, 'endpoint', `${peer}:51820`, 'allowed-ips', allowed);
+        await on(
+          host,
+          'wg',
+          'set',
+          device,
+          'peer',
+          keys[neighbour].open,
+          'endpoint',
+          `${peer}:51820`,
+          'allowed-ips',
+          allowed,
+        );
       }
       await ip('-n', host.namespace, 'addr', 'add', `${overlay(host)}/24`, 'dev', device);
       await ip('-n', host.namespace, 'link', 'set', device, 'mtu', '1420', 'up');

@@ -30,7 +30,11 @@ export async function tcp(from, to, address, pids, { streams = 1, seconds = 8 } 
   const report = await iperf(from, to, address, ['-t', String(seconds), '-P', String(streams)]);
   const after = await sumCpu(pids);
   const { bytes, bits_per_second: bps } = report.end.sum_received;
-  return { gbps: bps / 1e9, cpuPerGiB: pids.length ? (after - before) / (bytes / GIB) : 0, retransmits: report.end.sum_sent.retransmits };
+  return {
+    gbps: bps / 1e9,
+    cpuPerGiB: pids.length ? (after - before) / (bytes / GIB) : 0,
+    retransmits: report.end.sum_sent.retransmits,
+  };
 }
 
 async function sumCpu(pids) {
@@ -66,7 +70,17 @@ function quantile(sorted, q) {
 
 /** Round-trip times in ms: {median, p99}. */
 export async function ping(from, address, { count = 200, interval = 0.02 } = {}) {
-  const output = await on(from, 'ping', '-c', String(count), '-i', String(interval), '-W', '2', address).catch((error) => {
+  const output = await on(
+    from,
+    'ping',
+    '-c',
+    String(count),
+    '-i',
+    String(interval),
+    '-W',
+    '2',
+    address,
+  ).catch((error) => {
     throw new Error(`ping ${address}: ${error.message}`);
   });
   const times = [...output.matchAll(/time=([\d.]+)/g)].map((match) => Number(match[1])).sort((a, b) => a - b);

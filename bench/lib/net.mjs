@@ -73,7 +73,20 @@ export async function chain(count) {
 
 async function joinHosts(a, b, number) {
   const [left, right] = [`to-${b.name}`, `to-${a.name}`];
-  await ip('link', 'add', left, 'netns', a.namespace, 'type', 'veth', 'peer', 'name', right, 'netns', b.namespace);
+  await ip(
+    'link',
+    'add',
+    left,
+    'netns',
+    a.namespace,
+    'type',
+    'veth',
+    'peer',
+    'name',
+    right,
+    'netns',
+    b.namespace,
+  );
   const addresses = [`192.0.2.${number * 4 + 1}`, `192.0.2.${number * 4 + 2}`];
   for (const [host, device, address] of [
     [a, left, addresses[0]],
@@ -111,5 +124,4 @@ export function start(host, command, args, options = {}) {
 }
 
 /** Turns on forwarding in a host, for contenders whose relays are the kernel's. */
-export const forward = (host) =>
-  on(host, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
+export const forward = (host) => on(host, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');

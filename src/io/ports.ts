@@ -142,7 +142,14 @@ export interface Io {
    * (checksums stay partial where TCP or UDP follows the IP header directly; elsewhere they are completed).
    * Returns how many of `order` were consumed: fewer than n when `into` is full. A packet whose offload fields make no sense is skipped and counted.
    */
-  segment(from: PacketBatch, order: Int32Array, n: number, into: PacketBatch, headroom: number, tailroom: number): number;
+  segment(
+    from: PacketBatch,
+    order: Int32Array,
+    n: number,
+    into: PacketBatch,
+    headroom: number,
+    tailroom: number,
+  ): number;
   /** Packets that `segment` refused so far. */
   readonly segmentErrors: number;
   /** Microseconds of CLOCK_BOOTTIME. */
