@@ -28,28 +28,29 @@ export class IcmpWriter {
     private readonly ownAddress: AddressOf,
   ) {}
 
-  /** Answers packet `i` of a batch, parsed as `info`, in this node's own name. */
+  /** Answers packet `i` of a batch, parsed as `info`, for this node. */
   answer(now: number, batch: PacketBatch, i: number, info: PacketInfo, kind: IcmpErrorKind): void {
-    this.write(now, kind, 0, batch.view, batch.offset[i], info, this.ownAddress);
+    this.write(now, kind, 0, batch.view, batch.offset[i], info, this.standIn(info));
   }
 
   /**
    * Answers a packet sent earlier, of which `head` is left, for the node that refused it with an overlay error. `head` is scratch: it is
-   * written to and restored. Where the refuser has no address of the family, ours stands for it.
+   * written to and restored.
    */
   refused(now: number, head: Uint8Array, code: number, mtu: number, reporter: AddressOf): void {
     const kind = KIND_OF_ERROR[code];
     const view = new DataView(head.buffer, head.byteOffset, head.length);
     if (kind === undefined || !this.parseHead(view)) return;
-    this.write(
-      now,
-      kind,
-      mtu,
-      view,
-      0,
-      this.info,
-      (version) => reporter(version) ?? this.ownAddress(version),
-    );
+    const standIn = this.standIn(this.info);
+    this.write(now, kind, mtu, view, 0, this.info, (version) => reporter(version) ?? standIn(version));
+  }
+
+  /**
+   * Who answers where nobody else can. The kernel believes no IPv4 packet from outside that bears one of its own addresses, so there the
+   * refused packet's destination speaks for itself.
+   */
+  private standIn({ dst3 }: PacketInfo): AddressOf {
+    return (version) => (version === 4 ? [0, 0, 0xffff, dst3] : this.ownAddress(version));
   }
 
   /** Parses what is left of a packet as if it were all of it, and leaves the bytes as they were. */
