@@ -45,7 +45,7 @@ describe.skipIf(!usable)('two hosts (needs root, /dev/net/tun and a build)', () 
     });
 
     it('refuses locally what is larger than the MTU and may not be cut', async () => {
-      const { code, err } = await a.host.run('ping', '-c1', '-W1', '-Mdo', '-s1353', b.v4);
+      const { code, err } = await a.host.run('ping', '-c1', '-W0.1', '-Mdo', '-s1353', b.v4);
       expect([code, err]).toEqual([1, expect.stringContaining('mtu=1380')]);
       expect(await a.pings(b.v4, '-Mdo', '-s1352')).toBe(true);
     });
