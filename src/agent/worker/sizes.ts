@@ -1,15 +1,18 @@
 /** How large the worker's batches and tables are. Tuned with `make bench`; all in bytes or packets, as named. */
 
 /** Room for several segmentation-offload reads of up to 64 KiB each, small enough to stay in the cache. */
-export const TUN_ARENA = 384 * 1024;
+export const TUN_ARENA = 256 * 1024;
 export const TUN_CAPACITY = 256;
 /** Every segment grows by its headers; a full read of small segments must fit. */
 export const OUT_ARENA = 512 * 1024;
 export const OUT_CAPACITY = 1024;
-/** Each message of a receive call may be 64 KiB of coalesced datagrams. */
-export const UDP_MESSAGES = 32;
-export const UDP_ARENA = UDP_MESSAGES * 65_536;
-export const UDP_CAPACITY = 2048;
+/**
+ * Each message of a receive call may be 64 KiB of coalesced datagrams, at most 128 of them; the bytes beyond keep the messages' starts out of
+ * the same few cache sets.
+ */
+export const UDP_MESSAGES = 16;
+export const UDP_ARENA = UDP_MESSAGES * (65_536 + 320);
+export const UDP_CAPACITY = UDP_MESSAGES * 128;
 
 /** Largest datagram of a handshake (docs/wire-format.md). */
 export const HANDSHAKE_MAX = 4096;
