@@ -49,6 +49,10 @@ export class Stage {
     return this.#closing;
   }
 
+  get isClosing() {
+    return this.#closing !== undefined;
+  }
+
   node(name) {
     return this.#status.nodes[name];
   }

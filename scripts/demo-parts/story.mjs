@@ -32,6 +32,7 @@ export async function runDemo() {
       interrupted = true;
       process.stdout.write('\ninterrupted: taking the hosts down …\n');
       await stage.close();
+      process.stdout.write('nothing is left\n');
       process.exit(code);
     });
   }
@@ -94,7 +95,7 @@ class Story {
         if (row) this.#rows.push(row);
       }
     } catch (error) {
-      if (error.message === 'the demo is over') throw error;
+      if (this.stage.isClosing) throw error;
       this.fail(name, error);
     }
   }
