@@ -55,8 +55,9 @@ export class LinkStateDatabase {
 
   constructor(private readonly limits: LsdbLimits) {}
 
+  /** `der` is kept, not copied. */
   installCertificate(now: number, certificate: RouteCertificate, der: Uint8Array): CertificateInstall {
-    const entry = { certificate, der: Uint8Array.from(der), hash: certificateHash(der), since: now };
+    const entry = { certificate, der, hash: certificateHash(der), since: now };
     const held = this.certificates.get(certificate.nodeId);
     if (held === undefined) {
       if (this.certificates.size >= this.limits.maxNodes) return 'full';

@@ -60,6 +60,8 @@ export type ControlMessage =
       /** Whose it is said to be, so that a known one is recognised without reading it. */
       readonly nodeId: number;
       readonly der: Uint8Array;
+      /** The message itself. */
+      readonly whole: Uint8Array;
     }
   | {
       readonly type: 'record';
@@ -68,6 +70,8 @@ export type ControlMessage =
       /** The signed bytes, verbatim. */
       readonly record: Uint8Array;
       readonly signature: Uint8Array;
+      /** The message itself. */
+      readonly whole: Uint8Array;
     }
   | { readonly type: 'digest'; readonly rows: readonly DigestRow[] }
   | { readonly type: 'request'; readonly rows: readonly RequestRow[] };
@@ -153,6 +157,7 @@ function decodeCertificate(bytes: Uint8Array): Result {
     type: 'certificate',
     nodeId: readU32(bytes, 1),
     der: bytes.subarray(CERTIFICATE_AT),
+    whole: bytes,
   } as const;
   return { ok: true, value };
 }
@@ -162,7 +167,7 @@ function decodeRecordMessage(bytes: Uint8Array): Result {
   if (size < RECORD_HEADER || size > MAX_RECORD) return wrongSize;
   const record = bytes.subarray(RECORD_AT, RECORD_AT + size);
   const signature = bytes.subarray(RECORD_AT + size);
-  return { ok: true, value: { type: 'record', age: readU32(bytes, 1), record, signature } };
+  return { ok: true, value: { type: 'record', age: readU32(bytes, 1), record, signature, whole: bytes } };
 }
 
 function decodeDigest(bytes: Uint8Array): Result {

@@ -108,6 +108,7 @@ export function encodeRecord(record: LinkStateRecord, extra: Uint8Array = new Ui
   return extra.length === 0 ? bytes : concatBytes(bytes, extra);
 }
 
+/** The certificate's hash is a view into `bytes`. */
 export function decodeRecord(bytes: Uint8Array): Decoded<LinkStateRecord, RecordReject> {
   if (bytes.length < RECORD_HEADER || bytes.length > MAX_RECORD) return { ok: false, reason: 'record-size' };
   const origin = readU32(bytes, OFFSET.origin);
@@ -121,7 +122,7 @@ export function decodeRecord(bytes: Uint8Array): Decoded<LinkStateRecord, Record
     epoch: readU32(bytes, OFFSET.epoch),
     sequence: readU32(bytes, OFFSET.sequence),
     lifetime,
-    certificate: bytes.slice(OFFSET.certificate, OFFSET.certificate + CERTIFICATE_HASH),
+    certificate: bytes.subarray(OFFSET.certificate, OFFSET.certificate + CERTIFICATE_HASH),
     links,
   };
   return { ok: true, value };

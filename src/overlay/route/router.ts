@@ -66,6 +66,7 @@ export interface RouterOptions {
 }
 
 type RecordMessage = Extract<ControlMessage, { type: 'record' }>;
+type CertificateMessage = Extract<ControlMessage, { type: 'certificate' }>;
 
 export class Router {
   readonly db: LinkStateDatabase;
@@ -168,7 +169,7 @@ export class Router {
     return this.drain(now);
   }
 
-  /** A message of `peer`'s control stream. `wall`: ms since 1970. The bytes are copied where they are kept. */
+  /** A message of `peer`'s control stream. `wall`: ms since 1970. `bytes` are the router's from then on. */
   message(now: number, wall: number, peer: number, bytes: Uint8Array): RouterAction[] {
     const neighbour = this.neighbours.get(peer);
     const decoded = decodeMessage(bytes);
@@ -225,7 +226,7 @@ export class Router {
   ): void {
     switch (message.type) {
       case 'certificate':
-        return this.onCertificate(now, wall, peer, neighbour, message.nodeId, message.der);
+        return this.onCertificate(now, wall, peer, neighbour, message);
       case 'record':
         return this.onRecord(now, peer, neighbour, message);
       case 'digest':
@@ -242,8 +243,7 @@ export class Router {
     wall: number,
     peer: number,
     neighbour: Neighbour,
-    nodeId: number,
-    der: Uint8Array,
+    { nodeId, der, whole }: CertificateMessage,
   ): void {
     const held = this.db.certificates.get(nodeId);
     if (held !== undefined && sameBytes(held.der, der)) {
@@ -271,7 +271,7 @@ export class Router {
     if (verdict === 'same' || verdict === 'older') return;
     this.table.certificatesChanged();
     this.schedulePaths(now);
-    this.flood(encodeCertificate(nodeId, der), peer);
+    this.flood(whole, peer);
     this.retryWaiting(now, nodeId, neighbour);
   }
 
@@ -327,12 +327,12 @@ export class Router {
     if (originated + lifetime <= now) return this.drop('record-aged', peer);
     const entry = {
       record,
-      bytes: message.record.slice(),
-      signature: message.signature.slice(),
+      bytes: message.record,
+      signature: message.signature,
       originated,
       expires: originated + lifetime,
     };
-    if (this.originRate(now, record.origin).take(now)) return this.install(now, entry, peer);
+    if (this.originRate(now, record.origin).take(now)) return this.install(now, entry, peer, message.whole);
     this.counters.deferred++;
     this.deferred.set(record.origin, { entry, peer });
     this.due.deferred = Math.min(this.due.deferred, this.originRate(now, record.origin).ready(now));
@@ -355,11 +355,12 @@ export class Router {
     return false;
   }
 
-  private install(now: number, entry: RecordEntry, from: number): void {
+  /** `message`: the entry as a message, of the age that it has now. */
+  private install(now: number, entry: RecordEntry, from: number, message: Uint8Array): void {
     const verdict = this.db.installRecord(entry);
     if (verdict !== 'changed' && verdict !== 'refreshed') return;
     this.counters.recordsInstalled++;
-    this.flood(encodeRecordMessage(ageOf(entry, now), entry.bytes, entry.signature), from);
+    this.flood(message, from);
     if (verdict === 'changed') this.schedulePaths(now);
   }
 
@@ -401,8 +402,7 @@ export class Router {
       this.waiting.delete(oldest);
       this.drop('no-certificate', sender);
     }
-    const copy = { ...message, record: message.record.slice(), signature: message.signature.slice() };
-    this.waiting.set(origin, { message: copy, peer });
+    this.waiting.set(origin, { message, peer });
     this.want(now, peer, [{ origin, epoch, sequence, what: WANT.certificate }]);
   }
 
@@ -480,7 +480,8 @@ export class Router {
     const signature = this.options.self.sign(signedBytes(bytes));
     this.counters.recordsOriginated++;
     this.due.refresh = now + this.tuning.refreshMicros;
-    this.install(now, { record, bytes, signature, originated: now, expires: Infinity }, this.self);
+    const entry = { record, bytes, signature, originated: now, expires: Infinity };
+    this.install(now, entry, this.self, messageOf(entry, now));
   }
 
   private releaseDeferred(now: number): void {
@@ -489,7 +490,7 @@ export class Router {
       const rate = this.originRate(now, origin);
       if (rate.take(now)) {
         this.deferred.delete(origin);
-        this.install(now, entry, peer);
+        this.install(now, entry, peer, messageOf(entry, now));
       } else {
         this.due.deferred = Math.min(this.due.deferred, rate.ready(now));
       }
@@ -544,7 +545,7 @@ export class Router {
   }
 
   private sendRecord(now: number, peer: number, entry: RecordEntry): void {
-    this.send(peer, encodeRecordMessage(ageOf(entry, now), entry.bytes, entry.signature));
+    this.send(peer, messageOf(entry, now));
   }
 
   private send(peer: number, bytes: Uint8Array): void {
@@ -566,7 +567,7 @@ export class Router {
   }
 }
 
-/** ms. */
-function ageOf(entry: RecordEntry, now: number): number {
-  return Math.max(0, Math.round((now - entry.originated) / 1000));
+function messageOf(entry: RecordEntry, now: number): Uint8Array {
+  const age = Math.max(0, Math.round((now - entry.originated) / 1000));
+  return encodeRecordMessage(age, entry.bytes, entry.signature);
 }
