@@ -17,21 +17,21 @@ export class RecentHeaders {
   private readonly lengths = new Uint32Array(SLOTS);
   private next = 0;
 
-  /** Remembers packet `i` of a TUN read, sent as sequences first … first+segments-1. Offsets are multiples of 4. */
+  /** Remembers packet `i` of a TUN read, sent as sequences first … first+segments-1. */
   remember(batch: PacketBatch, i: number, destination: number, first: number, segments: number): void {
     const slot = this.next;
     this.next = (slot + 1) % SLOTS;
     const length = Math.min(batch.length[i]!, KEPT);
     const { view } = batch;
     const from = batch.offset[i]!;
-    const to = (slot * KEPT) >> 2;
-    for (let word = 0, at = 0; at + 4 <= length; word++, at += 4) {
-      this.words[to + word] = view.getUint32(from + at, true);
-    }
+    const to = slot * KEPT;
+    let at = 0;
+    for (; at + 4 <= length; at += 4) this.words[(to + at) >> 2] = view.getUint32(from + at, true);
+    for (; at < length; at++) this.heads[to + at] = view.getUint8(from + at);
     this.destination[slot] = destination;
     this.first[slot] = first;
     this.segments[slot] = segments;
-    this.lengths[slot] = length & ~3;
+    this.lengths[slot] = length;
   }
 
   /** The head of what was sent to `destination` as `sequence`, newest first; undefined if it has been overwritten. */
