@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
+import { sameBytes } from '../../src/overlay/route/bytes.js';
 import type { DigestRow } from '../../src/overlay/route/messages.js';
 import { decodeMessage, encodeDigest, encodeRequest } from '../../src/overlay/route/messages.js';
 import type { LinkStateRecord } from '../../src/overlay/route/record.js';
@@ -129,7 +130,9 @@ describe('a router fed with mutated messages', () => {
     sources.push(...encodeDigest(node.router.db.digest()), ...encodeRequest([{ origin: 2, what: 3 }]));
     let dropped = 0;
     for (let i = 0; i < 20_000; i++) {
-      dropped += drops(node.hear(2, mutate(random, random.pick(sources)))).length;
+      const source = random.pick(sources);
+      const mutant = mutate(random, source);
+      if (!sameBytes(mutant, source)) dropped += drops(node.hear(2, mutant)).length;
       // In time for the neighbour to be trusted again now and then.
       if (i % 100 === 0) node.pass(10_000_000);
     }
