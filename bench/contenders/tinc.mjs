@@ -1,10 +1,10 @@
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { on, run, start } from '../lib/net.mjs';
+import { firstAnswer, on, run, start } from '../lib/net.mjs';
 
 const overlay = (host) => `10.68.0.${host.index + 1}`;
 
-/** Debian's tinc 1.0; relaying is its own. */
+/** Debian's tinc 1.0 with its defaults: the device keeps an MTU of 1500, tinc finds the path's and clamps TCP's MSS. Relaying is its own. */
 export const tinc = {
   name: 'tinc',
   needs: ['tincd'],
@@ -26,9 +26,9 @@ export const tinc = {
     const pids = hosts.map(
       (host) => start(host, 'tincd', ['-D', '-c', home(host), `--pidfile=${home(host)}/pid`]).pid,
     );
-    await on(hosts[0], 'ping', '-c', '30', '-i', '0.3', '-W', '1', overlay(hosts.at(-1))).catch(
-      () => undefined,
-    );
+    await firstAnswer(hosts[0], overlay(hosts.at(-1)), 'tinc');
+    // It begins over TCP and probes for UDP and the path's MTU while there is traffic.
+    await on(hosts[0], 'ping', '-q', '-c', '40', '-i', '0.25', '-W', '1', overlay(hosts.at(-1)));
     return { address: overlay(hosts.at(-1)), pids };
   },
 };
@@ -43,7 +43,7 @@ async function prepare(host, home, hosts) {
   await writeFile(join(home, 'hosts', host.name), `Subnet = ${overlay(host)}/32\n`);
   await writeFile(
     join(home, 'tinc-up'),
-    `#!/bin/sh\nip addr add ${overlay(host)}/24 dev $INTERFACE\nip link set $INTERFACE mtu 1400 up\n`,
+    `#!/bin/sh\nip addr add ${overlay(host)}/24 dev $INTERFACE\nip link set $INTERFACE up\n`,
   );
   await chmod(join(home, 'tinc-up'), 0o755);
   await run('tincd', ['-c', home, '-K', '2048'], { input: '' });

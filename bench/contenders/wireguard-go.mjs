@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { forward, ip, on, start, until } from '../lib/net.mjs';
+import { firstAnswer, forward, ip, on, start, until } from '../lib/net.mjs';
 
 const overlay = (host) => `10.66.0.${host.index + 1}`;
 
-/** Debian's wireguard-go; a relay is a host that is a peer of both ends and routes between them. */
+/** Debian's wireguard-go with WireGuard's usual MTU of 1420; a relay is a host that is a peer of both ends and routes between them. */
 export const wireguardGo = {
   name: 'wireguard-go',
   needs: ['wireguard-go', 'wg'],
@@ -48,6 +48,7 @@ export const wireguardGo = {
       await ip('-n', host.namespace, 'link', 'set', device, 'mtu', '1420', 'up');
       if (host.underlay.size > 1) await forward(host);
     }
+    await firstAnswer(hosts[0], overlay(hosts.at(-1)), 'wireguard-go');
     return { address: overlay(hosts.at(-1)), pids };
   },
 };

@@ -123,5 +123,15 @@ export function start(host, command, args, options = {}) {
   return child;
 }
 
+/**
+ * Waits until a tunnel answers a ping for the first time; returns how many ms that took. A ping at a time: while the tunnel's device has
+ * no address yet, ping gives up at once.
+ */
+export async function firstAnswer(from, address, what) {
+  const began = performance.now();
+  await until(() => on(from, 'ping', '-c', '1', '-W', '0.2', address), what, 30_000);
+  return performance.now() - began;
+}
+
 /** Turns on forwarding in a host, for contenders whose relays are the kernel's. */
 export const forward = (host) => on(host, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
