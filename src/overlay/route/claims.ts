@@ -59,5 +59,5 @@ function byPrefix(a: Prefix, b: Prefix): number {
 }
 
 function byAge(a: RouteCertificate, b: RouteCertificate): number {
-  return Number(a.notBefore) - Number(b.notBefore) || a.nodeId - b.nodeId;
+  return a.notBefore - b.notBefore || a.nodeId - b.nodeId;
 }

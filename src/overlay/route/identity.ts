@@ -21,9 +21,9 @@ export interface RouteCertificate {
   /** Overlay addresses, 4 or 16 bytes each, network order. */
   readonly addresses: readonly { readonly bytes: Uint8Array }[];
   readonly routes: readonly Prefix[];
-  /** Milliseconds of wall-clock time since 1970, or a Date of it. */
-  readonly notBefore: number | Date;
-  readonly notAfter: number | Date;
+  /** ms of wall-clock time since 1970. */
+  readonly notBefore: number;
+  readonly notAfter: number;
 }
 
 export type CertificateCheck =

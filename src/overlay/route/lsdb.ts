@@ -122,7 +122,7 @@ export class LinkStateDatabase {
       const record = this.records.get(origin);
       const orphan = record === undefined && now - entry.since >= this.limits.orphanMicros;
       const aged = record !== undefined && record.expires <= now;
-      if (!orphan && !aged && Number(entry.certificate.notAfter) > wall) continue;
+      if (!orphan && !aged && entry.certificate.notAfter > wall) continue;
       this.remove(origin);
       gone.push(origin);
     }
@@ -132,7 +132,7 @@ export class LinkStateDatabase {
 
 /** Positive where `a` is the later issue: notBefore, then the greater hash. */
 function compareIssue(a: CertificateEntry, b: CertificateEntry): number {
-  return Number(a.certificate.notBefore) - Number(b.certificate.notBefore) || compareBytes(a.hash, b.hash);
+  return a.certificate.notBefore - b.certificate.notBefore || compareBytes(a.hash, b.hash);
 }
 
 export function sameLinks(a: readonly Link[], b: readonly Link[]): boolean {

@@ -275,7 +275,7 @@ export class Router {
     this.retryWaiting(now, nodeId, neighbour);
   }
 
-  private onOwnCertificate(certificate: { name: string; notBefore: number | Date }, peer: number): void {
+  private onOwnCertificate(certificate: { name: string; notBefore: number }, peer: number): void {
     const own = this.ownCertificate().certificate;
     if (certificate.name !== own.name) {
       const notice = {
@@ -287,7 +287,7 @@ export class Router {
       this.actions.push({ type: 'notice', notice });
       return this.drop('certificate-collision', peer);
     }
-    if (Number(certificate.notBefore) <= Number(own.notBefore)) return;
+    if (certificate.notBefore <= own.notBefore) return;
     this.actions.push({ type: 'notice', notice: { kind: 'own-certificate-superseded' } });
   }
 
