@@ -1,6 +1,7 @@
 #include "system.hh"
 
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +54,33 @@ napi_value notify(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/** struct sched_attr of sched_setattr(2) in its first version, which glibc of Debian 12 doesn't declare. */
+struct SchedAttr {
+  uint32_t size;
+  uint32_t policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime;  // ns; for SCHED_OTHER from Linux 6.12 on: the slice that the thread asks for
+  uint64_t deadline;
+  uint64_t period;
+};
+
+/** setSlice(microseconds) -> whether the kernel took it as the calling thread's scheduling slice. All else of its scheduling stays. */
+napi_value setSlice(napi_env env, napi_callback_info info) {
+  Args<1> args(env, info);
+  double micros = 0;
+  if (napi_get_value_double(env, args.value[0], &micros) != napi_ok) return nullptr;
+  SchedAttr attr = {};
+  bool taken = syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) == 0;
+  if (taken) {
+    attr.size = sizeof attr;
+    attr.runtime = static_cast<uint64_t>(micros * 1000);
+    taken = syscall(SYS_sched_setattr, 0, &attr, 0) == 0;
+  }
+  return makeBool(env, taken);
+}
+
 napi_value cpuHasAes(napi_env env, napi_callback_info) { return makeBool(env, hasAes()); }
 
 }  // namespace
@@ -60,6 +88,7 @@ napi_value cpuHasAes(napi_env env, napi_callback_info) { return makeBool(env, ha
 void exportSystem(napi_env env, napi_value exports) {
   setFunction(env, exports, "now", now);
   setFunction(env, exports, "notify", notify);
+  setFunction(env, exports, "setSlice", setSlice);
   setFunction(env, exports, "cpuHasAes", cpuHasAes);
 }
 

@@ -101,6 +101,7 @@ interface Addon {
   timerClose(handle: Handle): void;
   now(): number;
   notify(path: string, state: string): void;
+  setSlice(micros: number): boolean;
   cpuHasAes(): boolean;
 }
 
@@ -367,6 +368,10 @@ class NativeIo implements Io {
 
   now(): number {
     return this.#addon.now();
+  }
+
+  setSlice(micros: number): boolean {
+    return this.#addon.setSlice(micros);
   }
 
   notify(state: string): boolean {

@@ -6,12 +6,19 @@ import type { FromWorker, ToWorker, WorkerOptions } from '../messages.js';
 import { ForwardingWorker } from './forwarding-worker.js';
 import { loadIo } from './io.js';
 import { warmUp } from './warm-up.js';
-import { KEY_SLOTS, MAX_NEIGHBOURS, SOCKET_RECEIVE_BUFFER, SOCKET_SEND_BUFFER } from './sizes.js';
+import {
+  KEY_SLOTS,
+  MAX_NEIGHBOURS,
+  SCHEDULING_SLICE,
+  SOCKET_RECEIVE_BUFFER,
+  SOCKET_SEND_BUFFER,
+} from './sizes.js';
 
 async function open(
   options: WorkerOptions,
 ): Promise<{ worker: ForwardingWorker; ready: FromWorker; io: Io }> {
   const io = await loadIo(options.plain);
+  io.setSlice(SCHEDULING_SLICE);
   const { host, port } = options.listen;
   const udp = await io.createUdp({
     host,

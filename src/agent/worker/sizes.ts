@@ -23,6 +23,12 @@ export const SLOT_ADHOC = 0;
 /** A neighbour has up to three sessions while a rekey is under way, each with two lanes and two directions. */
 export const KEY_SLOTS = MAX_NEIGHBOURS * 12;
 
+/**
+ * µs of CPU at a time. Short, so that a packet doesn't wait for another program's slice, and so that whoever receives our bursts gets to
+ * read them before its socket's buffer is full (`bench/datapath.mjs`: UDP at full speed, ping beside TCP).
+ */
+export const SCHEDULING_SLICE = 300;
+
 export const ECHOES_KEPT = 4096;
 /** Batches read, at most, before a link's silence is judged: a flood must not postpone that for ever. */
 export const DRAIN_READS = 64;

@@ -48,6 +48,10 @@ class PlainIo extends PureIo implements Io {
     return createPlainTimer(callback);
   }
 
+  setSlice(): boolean {
+    return false;
+  }
+
   notify(state: string): boolean {
     return notify(state);
   }

@@ -230,6 +230,10 @@ class HostIo extends PureIo implements MemoryIo {
     return this.host.network.time.now();
   }
 
+  setSlice(): boolean {
+    return false;
+  }
+
   notify(state: string): boolean {
     this.notified.push(state);
     return true;
