@@ -139,7 +139,11 @@ function verifyNow(
   wallMs: number,
 ): Verified | undefined {
   const verified = trust.verify(certificate.der, wallMs);
-  if (!verified.ok) return report.add('cert', verified.text);
+  if (!verified.ok) {
+    const foreign = verified.reason === 'unknown-ca' || verified.reason === 'bad-signature';
+    const remedy = foreign ? 'name the CA that signed it in pki.ca, or' : 'else';
+    return report.add('cert', `${verified.text}; ${remedy} sign a new one with "causeway ca sign"`);
+  }
   const left = certificate.notAfter - wallMs;
   if (left < EXPIRY_WARNING) {
     report.add('cert', `expires in ${span(left)}; sign a new one with "causeway ca sign"`, 'warning');

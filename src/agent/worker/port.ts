@@ -48,7 +48,9 @@ export class WorkerPort {
             resolve({ port, ready: message });
           } else if (message.type === 'fatal') {
             port.ended = true;
-            reject(new IoError(message.message, message.code, message.syscall));
+            // What it had opened before it failed would keep its thread alive, and so this process.
+            const error = new IoError(message.message, message.code, message.syscall);
+            void port.worker.terminate().then(() => reject(error));
           } else onMessage(message);
         },
         (error) => {
