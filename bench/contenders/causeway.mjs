@@ -64,14 +64,17 @@ export const causeway = {
       );
     }
     const target = overlay(hosts.at(-1));
-    await until(() => on(hosts[0], 'ping', '-c', '1', '-W', '0.1', target), 'causeway mesh').catch(
-      async (error) => {
-        const logs = await Promise.all(
-          hosts.map((host) => readFile(join(directory, `${host.name}.log`), 'utf8')),
-        );
-        throw new Error(`${error.message}\n${logs.join('\n')}`);
-      },
-    );
+    await until(
+      () => on(hosts[0], 'ping', '-c', '1', '-W', '0.1', target),
+      'causeway mesh',
+      15_000,
+      10,
+    ).catch(async (error) => {
+      const logs = await Promise.all(
+        hosts.map((host) => readFile(join(directory, `${host.name}.log`), 'utf8')),
+      );
+      throw new Error(`${error.message}\n${logs.join('\n')}`);
+    });
     return {
       address: target,
       pids,

@@ -10,6 +10,8 @@ import { join } from 'node:path';
 
 const exec = promisify(execFile);
 
+const NAMES = 'abcdefghijklmnopqrstuvwxyz';
+
 /** Runs a program to its end; rejects with its standard error. */
 export async function run(command, args, options = {}) {
   try {
@@ -24,7 +26,7 @@ export const ip = (...args) => run('ip', args);
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Polls `condition` until it holds; rejects with `what` after `timeoutMs`. */
-export async function until(condition, what, timeoutMs = 15_000) {
+export async function until(condition, what, timeoutMs = 15_000, intervalMs = 50) {
   const end = Date.now() + timeoutMs;
   for (;;) {
     try {
@@ -33,7 +35,7 @@ export async function until(condition, what, timeoutMs = 15_000) {
       // not yet
     }
     if (Date.now() > end) throw new Error(`${what}: not within ${timeoutMs} ms`);
-    await sleep(50);
+    await sleep(intervalMs);
   }
 }
 
@@ -51,24 +53,51 @@ export async function residentMiB(pid) {
 }
 
 /** A chain of `count` hosts. Host i has 192.0.2.x addresses on its links; `host.underlay` maps a neighbour's index to {own, peer}. */
-export async function chain(count) {
+export const chain = (count) =>
+  ground(
+    count,
+    Array.from({ length: count - 1 }, (_, i) => [i, i + 1]),
+  );
+
+/** Host 0 in the middle, `count - 1` others around it. */
+export const star = (count) =>
+  ground(
+    count,
+    Array.from({ length: count - 1 }, (_, i) => [0, i + 1]),
+  );
+
+async function ground(count, links) {
   const tag = `cwb${process.pid % 100000}`;
   const directory = await mkdtemp(join(tmpdir(), 'causeway-bench-'));
   const hosts = Array.from({ length: count }, (_, i) => ({
     index: i,
-    name: 'abcdefgh'[i],
-    namespace: `${tag}-${'abcdefgh'[i]}`,
+    name: NAMES[i],
+    namespace: `${tag}-${NAMES[i]}`,
     directory,
     underlay: new Map(),
     children: [],
   }));
-  const ground = { hosts, directory, down: () => removeChain(hosts, directory) };
   for (const host of hosts) {
     await ip('netns', 'add', host.namespace);
     await ip('-n', host.namespace, 'link', 'set', 'lo', 'up');
   }
-  for (let i = 0; i + 1 < count; i++) await joinHosts(hosts[i], hosts[i + 1], i);
-  return ground;
+  for (const [number, [a, b]] of links.entries()) await joinHosts(hosts[a], hosts[b], number);
+  return { hosts, directory, down: () => removeGround(hosts, directory) };
+}
+
+/** Brings a contender up on a ground, runs `measure` with what it made, removes everything, also where the user interrupts. */
+export async function onGround(make, contender, measure) {
+  const made = await make();
+  const stop = () => void made.down().then(() => process.exit(130));
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  try {
+    return await measure({ ...(await contender.up(made)), hosts: made.hosts });
+  } finally {
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+    await made.down();
+  }
 }
 
 async function joinHosts(a, b, number) {
@@ -99,7 +128,7 @@ async function joinHosts(a, b, number) {
   b.underlay.set(a.index, { own: addresses[1], peer: addresses[0] });
 }
 
-async function removeChain(hosts, directory) {
+async function removeGround(hosts, directory) {
   for (const host of hosts) {
     for (const child of host.children) child.kill('SIGKILL');
     await run('ip', ['netns', 'del', host.namespace]).catch(() => undefined);
