@@ -44,9 +44,10 @@ export async function runAgent(options: AgentOptions): Promise<number> {
 }
 
 class AgentLife {
-  /** Resolves with the exit code when the agent is to end. */
+  /** Resolves with the exit code when the agent is to end; rejects with what ended it. */
   readonly ended: Promise<number>;
   private finish: (code: number) => void = () => undefined;
+  private fail: (error: unknown) => void = () => undefined;
   /** What to take back, last first. */
   private readonly undo: (() => unknown)[] = [];
 
@@ -56,18 +57,23 @@ class AgentLife {
     private readonly io: Io,
     private readonly log: Logger,
   ) {
-    this.ended = new Promise((resolve) => (this.finish = resolve));
+    this.ended = new Promise((resolve, reject) => {
+      this.finish = resolve;
+      this.fail = reject;
+    });
+    // It may end before anyone waits for that.
+    this.ended.catch(() => undefined);
   }
 
   async begin(plain: boolean): Promise<void> {
     const { config, log, io } = this;
     const control = new AgentControl(config, io, () => this.finish(0));
+    this.listen(control);
     await this.serve(control);
     const host = new HostInterception(config.tun.name);
     const removed = await host.prepare();
     if (removed.length > 0) log.warn({ removed }, 'removed what an agent that was killed had left');
     const agent = await this.startWorker(plain, control, host);
-    this.listenToSignals(control);
     agent.start();
     control.ready = true;
     io.notify('READY=1');
@@ -132,7 +138,7 @@ class AgentLife {
       (message) => agent.receive(message),
       (error) => {
         log.fatal({ error: String(error) }, 'the forwarding worker died');
-        this.finish(1);
+        this.fail(error);
       },
     );
     worker.port = port;
@@ -162,7 +168,8 @@ class AgentLife {
     return agent;
   }
 
-  private listenToSignals(control: AgentControl): void {
+  /** From the first step on: whenever a signal comes, and even after a fault of our own, everything is taken back. */
+  private listen(control: AgentControl): void {
     const stop = () => this.finish(0);
     const reload = () => {
       Promise.resolve()
@@ -171,9 +178,13 @@ class AgentLife {
           this.log.error({ error: String(error) }, 'reload refused; the old configuration stays'),
         );
     };
-    process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', reload);
+    const fault = (error: unknown) => {
+      this.log.fatal({ error: String(error), stack: (error as Error | undefined)?.stack }, 'a fault of ours');
+      this.fail(error);
+    };
+    process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', reload).on('uncaughtException', fault);
     this.undo.push(() => {
-      process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', reload);
+      process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', reload).off('uncaughtException', fault);
     });
   }
 }
@@ -193,6 +204,9 @@ function cipherPreference(io: Io): Cipher[] {
 
 /** An error of the environment with its remedy. */
 function explain(error: unknown, config: Config): unknown {
+  const { code, syscall } = error as { code?: string; syscall?: string };
+  if (code === 'EBADFD' && syscall === 'read tun')
+    return new Error(`TUN device ${config.tun.name} was taken away; start the agent again`, { cause: error });
   if (!(error instanceof IoError)) return error;
   const { host, port } = config.listen;
   const remedies: Record<string, string> = {
