@@ -9,7 +9,6 @@ import { lifetime, type Lifetime, TestAuthority } from '../../support/pki/author
 
 /** CAUSEWAY_BIN: another build. */
 export const BIN = process.env['CAUSEWAY_BIN'] ?? join(import.meta.dirname, '../../../bin/causeway');
-export const OVERLAY = '10.77.0.0/16,fd77::/48';
 export const PORT = 7100;
 
 /** Root, a TUN device and a build: without them these tests say so and are skipped. */
@@ -45,6 +44,7 @@ export class Agent {
   constructor(
     readonly host: Host,
     readonly name: string,
+    readonly net: number,
     readonly number: number,
     readonly directory: string,
     public changes: AgentChanges,
@@ -55,11 +55,11 @@ export class Agent {
   }
 
   get v4(): string {
-    return `10.77.0.${this.number}`;
+    return `10.${this.net}.0.${this.number}`;
   }
 
   get v6(): string {
-    return `fd77::${this.number}`;
+    return `fd${this.net}::${this.number}`;
   }
 
   /** Writes the configuration, changed as told from now on. */
@@ -147,20 +147,27 @@ export class Agent {
 
 /** One authority, its hosts and its agents; all gone after the file's last test. */
 export class Overlay {
-  readonly ground = new Ground();
   readonly directory = mkdtempSync(join(tmpdir(), 'causeway-agents-'));
   private authority: Promise<TestAuthority> | undefined;
   private agents = 0;
 
-  constructor() {
+  /** It owns 10.NET.0.0/16 and fdNET::/48. */
+  constructor(
+    readonly ground = new Ground(),
+    private readonly net = 77,
+  ) {
     afterAll(() => rmSync(this.directory, { recursive: true, force: true }));
   }
 
   /** An agent on a host, not started; certificates are written, and a configuration. */
   async agent(host: Host, changes: AgentChanges = {}, name = host.name, life?: Lifetime): Promise<Agent> {
-    this.authority ??= TestAuthority.create(Date.now(), 'Test CA', OVERLAY);
+    this.authority ??= TestAuthority.create(
+      Date.now(),
+      `CA ${this.net}`,
+      `10.${this.net}.0.0/16,fd${this.net}::/48`,
+    );
     const authority = await this.authority;
-    const agent = new Agent(host, name, ++this.agents, this.directory, changes);
+    const agent = new Agent(host, name, this.net, ++this.agents, this.directory, changes);
     const addresses = `${agent.v4},${agent.v6}`;
     await authority.writeNode(this.directory, name, addresses, life ?? lifetime(Date.now()));
     agent.configure();
