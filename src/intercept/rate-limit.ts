@@ -22,3 +22,30 @@ export class TokenBucket {
     return true;
   }
 }
+
+/**
+ * A token bucket for each of a fixed number of groups of sources, so that one source's flood leaves the others theirs. Which sources share a
+ * group is drawn anew with each `seed`. Bounded memory; a flood of forged sources reaches all groups, but no more than their sum passes.
+ */
+export class SourceBuckets {
+  private readonly buckets: TokenBucket[];
+
+  /** `groups` a power of two; `rate` and `burst` for each; `seed` an unpredictable u32. */
+  constructor(
+    groups: number,
+    rate: number,
+    burst: number,
+    private readonly seed: number,
+    now: number,
+  ) {
+    this.buckets = Array.from({ length: groups }, () => new TokenBucket(rate, burst, now));
+  }
+
+  /** Takes a token of the group of the source whose address is the four words at `at`. */
+  take(now: number, words: Uint32Array, at: number): boolean {
+    let hash = this.seed;
+    for (let word = 0; word < 4; word++)
+      hash = Math.imul(hash ^ words[at + word], 0x9e3779b1) ^ (hash >>> 15);
+    return this.buckets[(hash >>> 16) & (this.buckets.length - 1)].take(now);
+  }
+}

@@ -4,7 +4,7 @@
  */
 import { createBatch, type PacketBatch } from '../../io/batch.js';
 import type { Aead, Io, MicroTimer, TunDevice, UdpSocket } from '../../io/ports.js';
-import { TokenBucket } from '../../intercept/rate-limit.js';
+import { SourceBuckets, TokenBucket } from '../../intercept/rate-limit.js';
 import { compileRules } from '../../intercept/rules.js';
 import type { LinkEvent } from '../../overlay/link/link.js';
 import { LINK_BODY_MAX } from '../../overlay/link/link.js';
@@ -79,7 +79,7 @@ export class ForwardingWorker {
       icmp,
       recent,
       counters,
-      handshakes: new TokenBucket(2000, 500, now),
+      handshakes: new SourceBuckets(64, 50, 32, random(), now),
       errors: new TokenBucket(100, 50, now),
       self,
       epoch,

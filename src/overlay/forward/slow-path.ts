@@ -2,7 +2,7 @@
  * What a batch sets aside: handshake datagrams (for the main thread), signs of life, link frames, errors, echoes, and the refusals
  * that a relay owes. Called by `Arrival`, per packet only where it says so.
  */
-import type { PacketBatch } from '../../io/batch.js';
+import { ENDPOINT_WORDS, type PacketBatch } from '../../io/batch.js';
 import type { UdpSocket } from '../../io/ports.js';
 import {
   appendEchoHop,
@@ -36,7 +36,7 @@ import { learnEndpoint } from './endpoint-learning.js';
 import type { IcmpWriter } from './icmp-writer.js';
 import type { ReceiveLane } from './lanes.js';
 import type { Neighbour } from './neighbour.js';
-import type { TokenBucket } from '../../intercept/rate-limit.js';
+import type { SourceBuckets, TokenBucket } from '../../intercept/rate-limit.js';
 import type { RecentHeaders } from './recent-headers.js';
 import type { Routes } from './routes.js';
 
@@ -72,7 +72,7 @@ export interface SlowPathParts {
   recent: RecentHeaders;
   counters: Counters;
   /** Handshake datagrams that may go to the main thread. */
-  handshakes: TokenBucket;
+  handshakes: SourceBuckets;
   /** Errors that this node may send to others. */
   errors: TokenBucket;
   self: number;
@@ -96,7 +96,8 @@ export class SlowPath {
     if (type === 0 || type > DATAGRAM_HANDSHAKE_VERDICT) counters.drop('type');
     else if (length < HANDSHAKE_MIN_SIZE) counters.drop('short');
     else if (length > HANDSHAKE_MAX_SIZE) counters.drop('long');
-    else if (handshakes.take(now)) shell.handshake(batch, i);
+    else if (handshakes.take(now, batch.endpoints, batch.source[i]! * ENDPOINT_WORDS))
+      shell.handshake(batch, i);
     else counters.drop('handshake-flood');
   }
 

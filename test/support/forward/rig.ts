@@ -7,7 +7,7 @@
  * Node n owns 10.0.0.n and fd77::n of the overlay 10.0.0.0/16, fd77::/16. NEAR is reached over IPv4, SIDE over IPv6.
  */
 import { compileRules, type Rule } from '../../../src/intercept/rules.js';
-import { TokenBucket } from '../../../src/intercept/rate-limit.js';
+import { SourceBuckets, TokenBucket } from '../../../src/intercept/rate-limit.js';
 import { createBatch, RECORD_HEADER, RECORD_TAG, type PacketBatch } from '../../../src/io/batch.js';
 import {
   createMemoryIo,
@@ -259,7 +259,7 @@ export class ForwardRig {
       icmp,
       recent,
       counters,
-      handshakes: bucket(),
+      handshakes: new SourceBuckets(1, 0, tokens, 7, 0),
       errors: bucket(),
       self: SELF,
       epoch: EPOCH,
