@@ -1,4 +1,4 @@
-// Authenticated encryption of records in place, a batch a call, by one of two engines (docs/adr, "AEAD engine").
+// Authenticated encryption of records in place, a batch a call, by one of two engines (docs/adr/0002-aead-engine.md).
 #pragma once
 
 #include <memory>
