@@ -105,12 +105,14 @@ class Sender {
     int trafficClass;
   };
 
-  bool item(int position, Item* out) const {
+  /** 0, or why it can't be sent: EMSGSIZE as the kernel would say, ERANGE for columns without sense. */
+  int item(int position, Item* out) const {
     const int i = order_.index[position];
     out->data = batch_.bytesAt(i, &out->length);
     out->slot = batch_.cell(kEndpoint, i);
     out->trafficClass = batch_.cell(kTrafficClass, i) & 255;
-    return out->data != nullptr && out->length <= kMaxDatagram && out->slot >= 0 && out->slot < udp_->slots;
+    if (out->data == nullptr || out->slot < 0 || out->slot >= udp_->slots) return ERANGE;
+    return out->length <= kMaxDatagram ? 0 : EMSGSIZE;
   }
 
   /** Step 1 from `position` on; returns the position behind what it gathered. */
@@ -119,7 +121,7 @@ class Sender {
     vectors_ = 0;
     while (position < order_.count && messages_ < kSendMessages && vectors_ < kSendVectors) {
       Item first;
-      int fault = item(position, &first) ? 0 : ERANGE;
+      int fault = item(position, &first);
       if (fault == 0 && udp_->family == AF_INET && !isMapped(slots_[first.slot].address)) fault = EAFNOSUPPORT;
       if (fault == 0) {
         position = gatherMessage(position, first);
@@ -145,7 +147,7 @@ class Sender {
     }
     for (; at < order_.count && at - position < most; at++) {
       Item next;
-      if (!item(at, &next) || next.slot != first.slot || next.trafficClass != first.trafficClass) break;
+      if (item(at, &next) != 0 || next.slot != first.slot || next.trafficClass != first.trafficClass) break;
       if (next.length > first.length || total + next.length > kMaxDatagram) break;
       auto& last = vector[vectors - 1];
       if (static_cast<uint8_t*>(last.iov_base) + last.iov_len == next.data) {
@@ -218,7 +220,7 @@ class Sender {
   /** 0 or errno. A source address that this host no longer has is forgotten, as an address of the kernel's choice will do. */
   int sendOne(int position, int m, Endpoint* endpoint) {
     Item one;
-    if (!item(position, &one)) return ERANGE;
+    if (const int fault = item(position, &one); fault != 0) return fault;
     iovec vector = {one.data, static_cast<size_t>(one.length)};
     for (int attempt = 0; attempt < 2; attempt++) {
       msghdr header = s_.send[m].msg_hdr;
