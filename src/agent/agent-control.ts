@@ -2,19 +2,19 @@
 import { readFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
-import {
-  type AgentApi,
-  ApiError,
-  type Finding,
-  findNode,
-  type LinkStatus,
-  type PeerStatus,
-  type PingEvent,
-  type PingRequest,
-  type ReloadResult,
-  type RouteStatus,
-  type Status,
-} from '../control/index.js';
+import type {
+  AgentApi,
+  Finding,
+  LinkStatus,
+  PeerStatus,
+  PingEvent,
+  PingRequest,
+  ReloadResult,
+  RouteStatus,
+  Status,
+} from '../control/api.js';
+import { ApiError } from '../control/api.js';
+import { findNode } from '../control/target.js';
 import type { Io } from '../io/ports.js';
 import { ERROR_NO_ROUTE, ERROR_TTL_EXCEEDED } from '../overlay/wire/error.js';
 import type { Agent, Clock } from './agent.js';

@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { pino, type Logger } from 'pino';
-import { ControlServer, MetricsServer } from '../control/index.js';
+import { ControlServer } from '../control/server.js';
 import type { Cipher, Io } from '../io/ports.js';
 import { IoError } from '../io/ports.js';
 import { HostInterception } from '../tun/index.js';
@@ -102,6 +102,8 @@ class AgentLife {
     await server.listen();
     this.undo.push(() => server.close());
     if (config.control.metrics === undefined) return;
+    // Its library costs a start that does without it too much.
+    const { MetricsServer } = await import('../control/metrics.js');
     const metrics = new MetricsServer(control, config.control.metrics);
     await metrics.listen();
     this.undo.push(() => metrics.close());

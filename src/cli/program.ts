@@ -15,8 +15,8 @@ Environment:
   CAUSEWAY_SOCKET  control socket, where -s isn't given
   CAUSEWAY_DEBUG   1: errors with their stack`;
 
-/** Commands that are asked often; the certificate library, a third of a second, is not theirs to load. */
-const LIGHT = new Set(['status', 'peers', 'links', 'routes', 'ping', 'reload']);
+/** Commands that are asked often, or wanted soon: making certificates is not theirs to load. */
+const LIGHT = new Set(['up', 'down', 'status', 'peers', 'links', 'routes', 'ping', 'reload']);
 
 /**
  * The program for one command line. `exit` takes the code of a command that ends otherwise than by success or an
