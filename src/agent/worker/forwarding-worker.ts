@@ -81,6 +81,7 @@ export class ForwardingWorker {
       counters,
       handshakes: new SourceBuckets(64, 50, 32, random(), now),
       errors: new TokenBucket(100, 50, now),
+      refusals: new TokenBucket(1000, 200, now),
       self,
       epoch,
       shell: this,

@@ -27,6 +27,8 @@ export const DROP_REASONS = [
   'ecn',
   // a handshake datagram larger than any
   'long',
+  // error frames beyond what is looked into
+  'error-flood',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

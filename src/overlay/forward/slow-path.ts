@@ -75,6 +75,8 @@ export interface SlowPathParts {
   handshakes: SourceBuckets;
   /** Errors that this node may send to others. */
   errors: TokenBucket;
+  /** Errors of others that this node looks into: finding the packet takes microseconds. */
+  refusals: TokenBucket;
   self: number;
   epoch: number;
   shell: SlowPathShell;
@@ -192,10 +194,14 @@ export class SlowPath {
   }
 
   private receiveError(now: number, view: DataView, frame: number, length: number): void {
-    const { counters, recent, icmp, shell, routes } = this.parts;
+    const { counters, recent, icmp, shell, routes, refusals } = this.parts;
     const error = decodeError(view, frame, length);
     if (error.type !== 'error') {
       counters.drop('frame-malformed');
+      return;
+    }
+    if (!refusals.take(now)) {
+      counters.drop('error-flood');
       return;
     }
     const reporter = readSource(view, frame);

@@ -261,6 +261,7 @@ export class ForwardRig {
       counters,
       handshakes: new SourceBuckets(1, 0, tokens, 7, 0),
       errors: bucket(),
+      refusals: bucket(),
       self: SELF,
       epoch: EPOCH,
       shell: {

@@ -109,6 +109,7 @@ describe.each([4, 6] as const)('an error frame about an IPv%i packet of ours', (
     send(rig, packet());
     arrive(rig, ...Array.from({ length: 10 }, () => errorFrame(NEAR, SELF, 2, FAR, 1)));
     expect(rig.takeTun()).toHaveLength(4);
+    expect(rig.drops()).toEqual({ 'error-flood': 6 });
   });
 });
 
