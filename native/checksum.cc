@@ -23,15 +23,9 @@ uint64_t addBytes(uint64_t sum, const uint8_t* data, size_t length) {
   return sum + a + b + c + d + load32(rest);
 }
 
-void setIpv4Checksum(uint8_t* ip, size_t headerLength) {
-  store16(ip + 10, 0);
-  store16(ip + 10, static_cast<uint16_t>(~fold(addBytes(0, ip, headerLength))));
-}
-
-void completeChecksum(uint8_t* transport, size_t length, size_t field, bool zeroIsNone) {
-  uint16_t value = static_cast<uint16_t>(~fold(addBytes(0, transport, length)));
-  if (value == 0 && zeroIsNone) value = 0xffff;
-  store16(transport + field, value);
+void completeChecksum(uint8_t* transport, size_t length, size_t field) {
+  const auto value = static_cast<uint16_t>(~fold(addBytes(0, transport, length)));
+  store16(transport + field, value == 0 ? 0xffff : value);
 }
 
 }  // namespace causeway

@@ -43,17 +43,32 @@ inline uint16_t fold(uint64_t sum) {
   return static_cast<uint16_t>(sum);
 }
 
-/** Writes the checksum of a 20–60 byte IPv4 header into it. */
-void setIpv4Checksum(uint8_t* ip, size_t headerLength);
-
-/** A partial transport checksum (pseudo-header sum, not complemented) for `to` bytes of transport where it held `from`. */
-inline void relengthPartial(uint8_t* field, unsigned from, unsigned to) {
-  const uint64_t sum = static_cast<uint64_t>(load16(field)) + static_cast<uint16_t>(~htons(static_cast<uint16_t>(from))) +
-                       htons(static_cast<uint16_t>(to));
-  store16(field, fold(sum));
+/** Sum of an IPv4 header without its length, identification and checksum: what the segments of one packet share. */
+inline uint64_t ipv4Common(const uint8_t* ip, size_t headerLength) {
+  const uint64_t sum = static_cast<uint64_t>(load16(ip)) + load16(ip + 6) + load16(ip + 8) + load32(ip + 12) + load32(ip + 16);
+  return headerLength == 20 ? sum : addBytes(sum, ip + 20, headerLength - 20);
 }
 
-/** Turns a partial checksum at transport + field into the whole one. `zeroIsNone`: UDP sends 0 as 0xffff. */
-void completeChecksum(uint8_t* transport, size_t length, size_t field, bool zeroIsNone);
+/**
+ * Writes length, identification and checksum of an IPv4 header whose other fields sum to `common`. Reads nothing of it: a sum
+ * over what was just written in other widths would wait for every store.
+ */
+inline void putIpv4Fields(uint8_t* ip, uint64_t common, unsigned length, unsigned identification) {
+  const uint16_t total = htons(static_cast<uint16_t>(length)), id = htons(static_cast<uint16_t>(identification));
+  store16(ip + 2, total);
+  store16(ip + 4, id);
+  store16(ip + 10, static_cast<uint16_t>(~fold(common + total + id)));
+}
+
+/** A partial transport checksum (pseudo-header sum, not complemented) without the `length` bytes of transport that it counts. */
+inline uint64_t withoutLength(const uint8_t* field, unsigned length) {
+  return static_cast<uint64_t>(load16(field)) + static_cast<uint16_t>(~htons(static_cast<uint16_t>(length)));
+}
+
+/** Writes the partial checksum for `length` bytes of transport; `sum` is all else of the pseudo-header. */
+inline void putPartial(uint8_t* field, uint64_t sum, unsigned length) { store16(field, fold(sum + htons(static_cast<uint16_t>(length)))); }
+
+/** Turns a partial checksum at transport + field into the whole one, 0 into 0xffff, as UDP asks (RFC 768) and TCP allows. */
+void completeChecksum(uint8_t* transport, size_t length, size_t field);
 
 }  // namespace causeway

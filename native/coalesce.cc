@@ -52,7 +52,7 @@ void Coalescer::add(uint8_t* ip, int length, bool partial) {
   Transport t;
   if (!parseTransport(ip, length, &t)) {
     // A partial checksum that can't be found can't be completed: the packet is dropped.
-    if (partial) return;
+    if (partial && !completeLocated(ip, length)) return;
     if (isUnclassifiable(ip, length)) flushAll();
     emitPlain(ip, length);
     return;
@@ -144,7 +144,7 @@ void Coalescer::emitRun(Run* run) {
   memcpy(saved, t.ip, static_cast<size_t>(t.headerLength));
   const int transport = run->bytes - t.start;
   setIpLength(t.ip, t.version, t.start, run->bytes);
-  relengthPartial(t.checksum(), static_cast<unsigned>(t.length - t.start), static_cast<unsigned>(transport));
+  putPartial(t.checksum(), withoutLength(t.checksum(), static_cast<unsigned>(t.length - t.start)), static_cast<unsigned>(transport));
   if (t.protocol == kTcp) {
     t.header()[13] |= run->flags;
   } else {
@@ -168,9 +168,9 @@ void Coalescer::emitRun(Run* run) {
 }
 
 void Coalescer::emitOne(const Transport& t) {
-  const int field = t.protocol == kTcp ? kTcpCsum : kUdpCsum;
+  const int field = checksumField(t.protocol);
   if (!options_->vnetHeader) {
-    completeChecksum(t.header(), static_cast<size_t>(t.length - t.start), static_cast<size_t>(field), t.protocol == kUdp);
+    completeChecksum(t.header(), static_cast<size_t>(t.length - t.start), static_cast<size_t>(field));
     return emitPlain(t.ip, t.length);
   }
   const VnetHeader header = {kVnetNeedsCsum, kGsoNone, 0, 0, static_cast<uint16_t>(t.start), static_cast<uint16_t>(field)};

@@ -2,7 +2,44 @@
 
 namespace causeway {
 
-/** Offset of the transport header, or 0. */
+static bool locateInIpv6(const uint8_t* ip, int length, Location* out) {
+  uint8_t protocol = ip[6];
+  int start = 40;
+  for (;;) {
+    const bool authentication = protocol == 51;
+    if (protocol == 44) return false;  // a fragment
+    if (!authentication && protocol != 0 && protocol != 43 && protocol != 60 && protocol != 135) {
+      *out = {start, protocol, start == 40};
+      return true;
+    }
+    if (length - start < 8) return false;
+    const int bytes = authentication ? (ip[start + 1] + 2) * 4 : (ip[start + 1] + 1) * 8;  // RFC 4302 §2.2, RFC 8200 §4
+    if (length - start < bytes) return false;
+    protocol = ip[start];
+    start += bytes;
+  }
+}
+
+bool locateTransport(const uint8_t* ip, int length, Location* out) {
+  if (length < 20) return false;
+  if (ip[0] >> 4 == 6) return length >= 40 && locateInIpv6(ip, length, out);
+  const int start = (ip[0] & 15) * 4;
+  const bool fragment = (get16(ip + 6) & 0x3fff) != 0;  // more fragments, or an offset
+  if (ip[0] >> 4 != 4 || start < 20 || start > length || fragment) return false;
+  *out = {start, ip[9], true};
+  return true;
+}
+
+bool completeLocated(uint8_t* ip, int length) {
+  Location where;
+  if (!locateTransport(ip, length, &where)) return false;
+  const int field = checksumField(where.protocol);
+  if (field == 0 || where.start + field + 2 > length) return false;
+  completeChecksum(ip + where.start, static_cast<size_t>(length - where.start), static_cast<size_t>(field));
+  return true;
+}
+
+/** Offset of the transport header directly behind the IP header, or 0; the IP header must claim `length`. */
 static int transportStart(const uint8_t* ip, int length, uint8_t* protocol) {
   if (length < 20) return 0;
   if (ip[0] >> 4 == 4) {

@@ -16,57 +16,74 @@ namespace {
 struct Cut {
   const uint8_t* ip;
   int length;
-  int header;     // bytes copied in front of each segment's payload
-  int start;      // transport header; 0: nothing in the packet needs fixing
-  int size;       // payload per segment
+  int header;    // bytes copied in front of each segment's payload
+  int size;      // payload per segment
   int segments;
-  uint8_t version;
-  bool tcp;
-  bool partial;   // the source's checksum is partial
-  bool complete;  // segments leave with whole checksums
-  bool checksummed() const { return partial || complete; }
+  bool offload;  // headers differ between segments
+  bool complete; // segments leave with whole checksums
+  // Where `offload` or `complete` is set:
+  int start;     // transport header
+  int field;     // offset of the checksum in it
+  uint8_t protocol;
+  bool direct;   // so that a reader needs no csumStart
+  // Where `offload` is set, of the source's headers:
+  bool checksummed;       // the transport has one
+  uint64_t ipSum;         // ipv4Common
+  uint64_t transportSum;  // the pseudo-header's without its length
 };
 
-/** TCP or UDP directly behind the IP header, so that a reader needs no csumStart. */
-bool isDirect(const uint8_t* ip, int start, uint8_t protocol) {
-  if (ip[0] >> 4 == 4) return start == (ip[0] & 15) * 4 && ip[9] == protocol && (get16(ip + 6) & 0x3fff) == 0;
-  return start == 40 && ip[6] == protocol;
+bool locate(const Batch& from, int i, Cut* cut) {
+  Location where;
+  if (!locateTransport(cut->ip, cut->length, &where) || where.start != from.cell(kCsumStart, i)) return false;
+  cut->start = where.start;
+  cut->protocol = where.protocol;
+  cut->direct = where.direct;
+  cut->field = checksumField(where.protocol);
+  return cut->field != 0;
 }
 
-bool checkPlain(const Batch& from, int i, Cut* cut) {
-  const bool partial = (from.cell(kFlags, i) & kPacketPartial) != 0;
-  if (partial) {
-    Transport transport;
-    if (!parseTransport(const_cast<uint8_t*>(cut->ip), cut->length, &transport)) return false;
-    if (from.cell(kCsumStart, i) != transport.start) return false;
-  }
+bool checkWhole(const Batch& from, int i, Cut* cut) {
   cut->header = cut->length;
   cut->segments = 1;
-  cut->partial = partial;
+  if ((from.cell(kFlags, i) & kPacketPartial) == 0) return true;
+  if (!locate(from, i, cut) || cut->start + cut->field + 2 > cut->length) return false;
+  cut->complete = !cut->direct;
   return true;
 }
 
+bool typeMatches(int type, const Cut& cut) {
+  const int version = cut.ip[0] >> 4;
+  if (type == kGsoTcp4) return version == 4 && cut.protocol == kTcp;
+  if (type == kGsoTcp6) return version == 6 && cut.protocol == kTcp;
+  return type == kGsoUdpL4 && cut.protocol == kUdp;
+}
+
+/** Whether IP and transport headers take `header` bytes, and leave some for a payload. */
+bool headerMatches(const Cut& cut, int header) {
+  if (header >= cut.length) return false;
+  if (cut.protocol == kUdp) return header == cut.start + 8;
+  return header >= cut.start + 20 && header == cut.start + (cut.ip[cut.start + 12] >> 4) * 4;
+}
+
+/** The sum of a pseudo-header without its length, behind an IP header with no extensions. */
+uint64_t pseudoSum(const Cut& cut) {
+  return htons(cut.protocol) + (cut.ip[0] >> 4 == 4 ? addBytes(0, cut.ip + 12, 8) : addBytes(0, cut.ip + 8, 32));
+}
+
 bool checkOffload(const Batch& from, int i, int type, Cut* cut) {
-  const int size = from.cell(kGsoSize, i), header = from.cell(kHeaderLength, i), start = from.cell(kCsumStart, i);
-  const bool tcp = type == kGsoTcp4 || type == kGsoTcp6;
-  if (!tcp && type != kGsoUdpL4) return false;
-  if (cut->length < 20 || cut->length > 65535 + 40 || size <= 0 || size > 65535) return false;
-  const uint8_t version = cut->ip[0] >> 4;
-  const int least = version == 4 ? (cut->ip[0] & 15) * 4 : 40;
-  if ((version != 4 && version != 6) || least < 20 || (type == kGsoTcp4 && version != 4) || (type == kGsoTcp6 && version != 6)) return false;
-  if (start < least || start >= cut->length || header >= cut->length || header < start + (tcp ? 20 : 8) || header > start + 60) return false;
-  if (header + size > 65535) return false;
+  const int size = from.cell(kGsoSize, i), header = from.cell(kHeaderLength, i);
+  if (size <= 0 || !locate(from, i, cut) || !typeMatches(type, *cut) || !headerMatches(*cut, header)) return false;
+  const bool partial = (from.cell(kFlags, i) & kPacketPartial) != 0;
+  const uint8_t* field = cut->ip + cut->start + cut->field;
+  cut->checksummed = partial || cut->protocol == kTcp || load16(field) != 0;  // UDP without a checksum stays so
+  if (!partial && !cut->direct && cut->checksummed) return false;             // a pseudo-header that we can't rebuild
+  cut->complete = cut->checksummed && !(partial && cut->direct);
   cut->header = header;
-  cut->start = start;
   cut->size = size;
-  cut->segments = (cut->length - header + size - 1) / size;
-  cut->version = version;
-  cut->tcp = tcp;
-  cut->partial = (from.cell(kFlags, i) & kPacketPartial) != 0;
-  const bool none = !cut->partial && !tcp && load16(cut->ip + start + kUdpCsum) == 0;  // UDP without a checksum stays so
-  const bool direct = isDirect(cut->ip, start, tcp ? kTcp : kUdp);
-  if (!cut->partial && !direct && !none) return false;  // a pseudo-header that we can't rebuild
-  cut->complete = !none && !(cut->partial && direct);
+  cut->segments = (cut->length - header - 1) / size + 1;
+  cut->offload = true;
+  if (cut->ip[0] >> 4 == 4) cut->ipSum = ipv4Common(cut->ip, static_cast<size_t>(cut->start));
+  cut->transportSum = partial ? withoutLength(field, static_cast<unsigned>(cut->length - cut->start)) : pseudoSum(*cut);
   return true;
 }
 
@@ -75,43 +92,40 @@ bool check(const Batch& from, int i, Cut* cut) {
   cut->ip = from.bytesAt(i, &cut->length);
   if (cut->ip == nullptr) return false;
   const int type = from.cell(kGsoType, i) & ~kGsoEcnBit;
-  return type == kGsoNone ? checkPlain(from, i, cut) : checkOffload(from, i, type, cut);
+  return type == kGsoNone ? checkWhole(from, i, cut) : checkOffload(from, i, type, cut);
 }
 
-/** The pseudo-header's sum for `transport` bytes behind a header with no extensions. */
-uint16_t pseudoSum(const uint8_t* ip, uint8_t version, uint8_t protocol, int transport) {
-  const uint64_t sum = version == 4 ? addBytes(0, ip + 12, 8) : addBytes(0, ip + 8, 32);
-  return fold(sum + htons(protocol) + htons(static_cast<uint16_t>(transport)));
-}
-
-/** Step 4 for segment `k`, whose bytes are already copied. */
+/** Step 4 for segment `k`, whose bytes are already copied. Takes what it needs from the source, whose bytes are not being written. */
 void fixHeaders(const Cut& cut, uint8_t* ip, int length, int k) {
+  if (cut.ip[0] >> 4 == 4) {
+    putIpv4Fields(ip, cut.ipSum, static_cast<unsigned>(length), static_cast<unsigned>(get16(cut.ip + 4) + k));
+  } else {
+    put16(ip + 4, static_cast<unsigned>(length - 40));
+  }
+  const uint8_t* source = cut.ip + cut.start;
   uint8_t* transport = ip + cut.start;
-  const int bytes = length - cut.start;
-  if (cut.version == 4) put16(ip + 4, static_cast<unsigned>(get16(cut.ip + 4) + k));
-  setIpLength(ip, cut.version, cut.version == 4 ? (ip[0] & 15) * 4 : 40, length);
-  if (cut.tcp) {
-    put32(transport + 4, get32(cut.ip + cut.start + 4) + static_cast<uint32_t>(k) * static_cast<uint32_t>(cut.size));
-    if (k > 0) transport[13] &= static_cast<uint8_t>(~kCwr);
-    if (k < cut.segments - 1) transport[13] &= static_cast<uint8_t>(~(kFin | kPsh));
+  const auto bytes = static_cast<unsigned>(length - cut.start);
+  if (cut.protocol == kTcp) {
+    put32(transport + 4, get32(source + 4) + static_cast<uint32_t>(k) * static_cast<uint32_t>(cut.size));
+    const int drop = (k > 0 ? kCwr : 0) | (k < cut.segments - 1 ? kFin | kPsh : 0);
+    transport[13] = static_cast<uint8_t>(source[13] & ~drop);
   } else {
-    put16(transport + 4, static_cast<unsigned>(bytes));
+    put16(transport + 4, bytes);
   }
-  if (!cut.checksummed()) return;
-  const int field = cut.tcp ? kTcpCsum : kUdpCsum;
-  if (cut.partial) {
-    relengthPartial(transport + field, static_cast<unsigned>(cut.length - cut.start), static_cast<unsigned>(bytes));
-  } else {
-    store16(transport + field, pseudoSum(ip, cut.version, cut.tcp ? kTcp : kUdp, bytes));
-  }
-  if (cut.complete) completeChecksum(transport, static_cast<size_t>(bytes), static_cast<size_t>(field), !cut.tcp);
+  if (cut.checksummed) putPartial(transport + cut.field, cut.transportSum, bytes);
 }
 
-void describe(const Batch& into, int row, size_t offset, int length, int source, bool partial) {
-  into.cell(kOffset, row) = static_cast<int32_t>(offset);
-  into.cell(kLength, row) = length;
-  into.cell(kSource, row) = source;
-  into.cell(kFlags, row) = partial ? kPacketPartial : 0;
+/** Writes segment `k` with its payload at `ip`; returns its length. */
+int writeSegment(const Cut& cut, int k, uint8_t* ip) {
+  const int before = k * cut.size;
+  const int left = cut.length - cut.header - before;
+  const int payload = k < cut.segments - 1 ? cut.size : left;
+  const int length = cut.header + payload;
+  memcpy(ip, cut.ip, static_cast<size_t>(cut.header));
+  memcpy(ip + cut.header, cut.ip + cut.header + before, static_cast<size_t>(payload));
+  if (cut.offload) fixHeaders(cut, ip, length, k);
+  if (cut.complete) completeChecksum(ip + cut.start, static_cast<size_t>(length - cut.start), static_cast<size_t>(cut.field));
+  return length;
 }
 
 }  // namespace
@@ -119,32 +133,27 @@ void describe(const Batch& into, int row, size_t offset, int length, int source,
 SegmentResult segment(const Batch& from, const Order& order, const Batch& into, int headroom, int tailroom) {
   SegmentResult result = {};
   size_t position = 0;
+  const size_t around = static_cast<size_t>(headroom) + static_cast<size_t>(tailroom), capacity = static_cast<size_t>(into.capacity);
   for (; result.consumed < order.count; result.consumed++) {
     const int i = order.index[result.consumed];
     Cut cut;
-    if (!check(from, i, &cut)) {
+    const bool sound = check(from, i, &cut);
+    const size_t segments = static_cast<size_t>(cut.segments), header = static_cast<size_t>(cut.header);
+    const size_t room = segments * (around + header) + static_cast<size_t>(cut.length) - header;
+    if (!sound || segments > capacity || room > into.size) {
       result.refused++;
       continue;
     }
-    const size_t segments = static_cast<size_t>(cut.segments);
-    const size_t room = segments * static_cast<size_t>(headroom + cut.header + tailroom) + static_cast<size_t>(cut.length - cut.header);
-    if (result.produced + segments > static_cast<size_t>(into.capacity) || position + room > into.size) {
-      if (result.produced > 0) break;
-      result.refused++;  // would not fit an empty batch either
-      continue;
-    }
-    const uint8_t* payload = cut.ip + cut.header;
-    int left = cut.length - cut.header;
+    if (result.produced + segments > capacity || position + room > into.size) break;
+    const int32_t flags = from.cell(kFlags, i) & ~(cut.complete ? kPacketPartial : 0);
     for (int k = 0; k < cut.segments; k++) {
-      const int bytes = left < cut.size ? left : cut.size;
-      uint8_t* ip = into.bytes + position + headroom;
-      memcpy(ip, cut.ip, static_cast<size_t>(cut.header));
-      memcpy(ip + cut.header, payload, static_cast<size_t>(bytes));
-      if (cut.start > 0) fixHeaders(cut, ip, cut.header + bytes, k);
-      describe(into, static_cast<int>(result.produced++), position, headroom + cut.header + bytes, i, cut.partial && !cut.complete);
-      position += static_cast<size_t>(headroom + cut.header + bytes + tailroom);
-      payload += bytes;
-      left -= bytes;
+      const int length = writeSegment(cut, k, into.bytes + position + headroom);
+      const int row = static_cast<int>(result.produced++);
+      into.cell(kOffset, row) = static_cast<int32_t>(position);
+      into.cell(kLength, row) = headroom + length;
+      into.cell(kSource, row) = i;
+      into.cell(kFlags, row) = flags;
+      position += around + static_cast<size_t>(length);
     }
   }
   return result;

@@ -110,8 +110,10 @@ bool accept(const Batch& batch, int row, uint8_t* ip, int length, const VnetHead
   }
   if (type == kGsoNone) {
     Transport transport;
-    if (batch.cell(kFlags, row) == 0 || (parseTransport(ip, length, &transport) && transport.start == start)) return true;
-    completeChecksum(ip + start, static_cast<size_t>(length - start), static_cast<size_t>(field), field == kUdpCsum);
+    if (batch.cell(kFlags, row) == 0) return true;
+    // The columns keep no checksum offset: partial stays only what TCP or UDP directly behind the IP header says by itself.
+    if (parseTransport(ip, length, &transport) && transport.start == start && checksumField(transport.protocol) == field) return true;
+    completeChecksum(ip + start, static_cast<size_t>(length - start), static_cast<size_t>(field));
     batch.cell(kFlags, row) = batch.cell(kCsumStart, row) = 0;
     return true;
   }

@@ -271,6 +271,19 @@ describe.skipIf(!nativeAvailable())('coalescing in native/', () => {
     );
   });
 
+  it('completes a partial checksum that the device could not find: behind an extension header, or in a header of odd length', () => {
+    const hidden = udp({ version: 6, extension: true });
+    const odd = buildPacket(udp());
+    odd[24] = 0x07; // the length in the UDP header
+    const written = write([buildPacket(hidden), odd]);
+    expect(written.map(({ needsChecksum, gsoType }) => [needsChecksum, gsoType])).toEqual([
+      [false, 0],
+      [false, 0],
+    ]);
+    expect(written[0]!.packet).toEqual(buildPacket({ ...hidden, checksum: 'whole' }));
+    expect(checksumsHold(written[1]!.packet)).toBe(true);
+  });
+
   it('drops a packet that claims a partial checksum where there is none', () => {
     const icmp = buildPacket(tcp());
     icmp[9] = 1;

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { PacketBatch } from '../../../src/io/batch.js';
 import { COLUMNS, createBatch, PACKET_PARTIAL } from '../../../src/io/batch.js';
 import { loadNative, nativeAvailable, nativeColumns } from '../../../src/io/native.js';
+import { segmentBatch } from '../../../src/io/plain/segment.js';
 import type { PacketSpec } from '../../support/native-packets.js';
 import {
   ACK,
@@ -19,6 +20,8 @@ import {
   transportStart,
   UDP,
 } from '../../support/native-packets.js';
+import { offloadPacket } from './batches.js';
+import { describeBatch } from './conformance.js';
 
 const bytes = (length: number, seed = 1) => Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 7) & 255);
 
@@ -86,6 +89,60 @@ describe.skipIf(!nativeAvailable())('segmentation in native/', () => {
       ),
       { numRuns: 150 },
     );
+  });
+
+  it('judges packets with partial checksums as the naive segmentation does, whatever their headers and columns say', () => {
+    const io = loadNative();
+    const columns = ['gsoType', 'gsoSize', 'headerLength', 'csumStart'] as const;
+    const change = fc.oneof(
+      fc.record({
+        at: fc.nat(100),
+        value: fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 6, 17, 43, 44, 51, 60, 135)),
+      }),
+      fc.record({ column: fc.constantFrom(...columns), value: fc.integer({ min: -1, max: 130 }) }),
+    );
+    const packet = fc.tuple(offloadPacket(), fc.array(change, { maxLength: 2 }));
+    let refusals = 0;
+    fc.assert(
+      fc.property(
+        fc.array(packet, { minLength: 1, maxLength: 4 }),
+        fc.integer({ min: 1, max: 24 }),
+        (packets, capacity) => {
+          const from = createBatch(1 << 17, 4);
+          for (const [{ add }, changes] of packets) {
+            const i = add(from);
+            for (const each of changes) {
+              if ('column' in each) from[each.column][i] = each.value;
+              else from.bytes[from.offset[i]! + Math.min(each.at, from.length[i]! - 1)] = each.value;
+            }
+          }
+          const order = Int32Array.from(packets.keys());
+          const [expected, actual] = [createBatch(1 << 17, capacity), createBatch(1 << 17, capacity)];
+          const { consumed, refused } = segmentBatch(from, order, order.length, expected, 7, 3);
+          const before = io.segmentErrors;
+          expect(io.segment(from, order, order.length, actual, 7, 3)).toBe(consumed);
+          expect(io.segmentErrors - before).toBe(refused);
+          expect(describeBatch(actual, 7)).toEqual(describeBatch(expected, 7));
+          refusals += refused;
+        },
+      ),
+      { numRuns: 400 },
+    );
+    expect(refusals).toBeGreaterThan(0);
+  });
+
+  it('completes the partial checksum of a packet without offload behind an IPv6 extension header', () => {
+    const io = loadNative();
+    for (const protocol of [TCP, UDP] as const) {
+      const s = { version: 6, protocol, payload: bytes(77), extension: true } as const;
+      const from = createBatch(4096, 1);
+      const into = createBatch(4096, 1);
+      fill(from, [buildPacket({ ...s, checksum: 'partial' })]);
+      from.csumStart[0] = 48;
+      expect(io.segment(from, Int32Array.of(0), 1, into, 5, 0)).toBe(1);
+      expect(into.flags[0]).toBe(0);
+      expect(rowBytes(into, 0, 5)).toEqual(buildPacket({ ...s, checksum: 'whole' }));
+    }
   });
 
   it('completes checksums behind IPv6 extension headers, where no reader could find them', () => {
