@@ -130,7 +130,8 @@ describe.skipIf(!nativeAvailable())('clock, timer and service manager', () => {
     const start = io.now();
     timer.arm(1);
     timer.arm(3000);
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    await expect.poll(() => fired.length, { timeout: 5000 }).toBeGreaterThan(0);
+    await new Promise((resolve) => setTimeout(resolve, 20));
     expect(fired).toHaveLength(1);
     expect(fired[0]! - start).toBeGreaterThanOrEqual(3000);
     timer.arm(2000);
