@@ -20,8 +20,8 @@ export const HANDSHAKE_MAX = 4096;
 export const MAX_NEIGHBOURS = 1024;
 /** Endpoint slot for datagrams to whoever. */
 export const SLOT_ADHOC = 0;
-/** A neighbour has up to three sessions while a rekey is under way, each with two lanes and two directions. */
-export const KEY_SLOTS = MAX_NEIGHBOURS * 12;
+/** A neighbour has up to four sessions, and a fifth while the oldest makes room, each with two lanes and two directions. */
+export const KEY_SLOTS = MAX_NEIGHBOURS * 20;
 
 /**
  * µs of CPU at a time. Short, so that a packet doesn't wait for another program's slice, and so that whoever receives our bursts gets to
