@@ -15,6 +15,7 @@ import type {
 } from '../control/api.js';
 import { ApiError } from '../control/api.js';
 import { findNode } from '../control/target.js';
+import { span } from '../crypto/identity/index.js';
 import type { Io } from '../io/ports.js';
 import { ERROR_NO_ROUTE, ERROR_TTL_EXCEEDED } from '../overlay/wire/error.js';
 import type { Agent, Clock } from './agent.js';
@@ -261,9 +262,8 @@ function peerFinding({ name, state, reason, endpoint }: PeerStatus): Finding {
 
 function expiryWarning(secondsLeft: number): string[] {
   if (secondsLeft * 1000 > EXPIRY_WARNING) return [];
-  return [
-    `the certificate expires in ${Math.floor(secondsLeft / 86_400)} days; renew it with "causeway ca sign"`,
-  ];
+  const when = secondsLeft > 0 ? `expires in ${span(secondsLeft * 1000)}` : 'has expired';
+  return [`the certificate ${when}; renew it with "causeway ca sign"`];
 }
 
 /** Addresses as host prefixes, then routes; the router's certificates are the identity's, which have texts. */
