@@ -2,6 +2,9 @@
  * Has V8 compile the packets' way before the first real packet comes. Code that has run a few times only is interpreted, which costs a lone
  * ping some 0.2 ms (`bench/datapath.mjs`, idle ping); an agent that idles would never leave that state. Two forwarding workers are made
  * over devices and sockets that lead nowhere but to each other, and exchange packets for a moment. Nothing of it reaches kernel or network.
+ *
+ * Devices and sockets are of more classes than V8 specialises for. Code compiled for one class of device would be thrown away at the first
+ * packet of the real one.
  */
 import { randomBytes } from 'node:crypto';
 import { ENDPOINT_WORDS, type PacketBatch } from '../../io/batch.js';
@@ -11,10 +14,12 @@ import { encodeTables } from '../../overlay/route/tables.js';
 import type { SessionGrant } from '../messages.js';
 import { ForwardingWorker } from './forwarding-worker.js';
 
-/** Packets each way; V8's optimising compiler takes the innermost functions after some hundreds of calls, the outer after thousands. */
-const PACKETS = 4000;
+/** Pairs of workers, each worker with classes of its own: V8 specialises a call for four classes at most. */
+const PAIRS = 3;
+/** Packets each way and pair; V8's optimising compiler takes the innermost functions after some hundreds of calls, the outer after thousands. */
+const PACKETS = 1500;
 /** Per turn of the event loop, so that real packets wait for a millisecond at most. */
-const SLICE = 32;
+const SLICE = 10;
 /** AEAD slots of a throw-away worker. */
 const SLOTS = 16;
 
@@ -120,25 +125,31 @@ interface Side {
 
 /** Resolves when the workers have exchanged PACKETS each way, or found that they can't. */
 export function warmUp(io: Io): Promise<void> {
-  const sides = [1, 2].map((self) => makeSide(io, self)) as [Side, Side];
+  const pairs = Array.from({ length: PAIRS }, () => makePair(io));
+  return new Promise((resolve) => {
+    let left = PACKETS;
+    const slice = () => {
+      for (let k = 0; k < SLICE; k++, left--) for (const pair of pairs) exchange(pair);
+      if (left > 0) {
+        setImmediate(slice);
+        return;
+      }
+      for (const { worker } of pairs.flat()) worker.receive({ type: 'stop' });
+      resolve();
+    };
+    setImmediate(slice);
+  });
+}
+
+function makePair(io: Io): [Side, Side] {
+  const sides = [makeSide(io, 1), makeSide(io, 2)] as [Side, Side];
   sides[0].udp.peer = sides[1].udp;
   sides[1].udp.peer = sides[0].udp;
   grants().forEach((grant, i) => {
     sides[i].worker.receive({ type: 'session', grant });
     sides[i].worker.receive({ type: 'tables', buffers: tables(i) });
   });
-  return new Promise((resolve) => {
-    let left = PACKETS;
-    const slice = () => {
-      for (let k = 0; k < SLICE; k++, left--) exchange(sides);
-      if (left > 0) setImmediate(slice);
-      else {
-        for (const { worker } of sides) worker.receive({ type: 'stop' });
-        resolve();
-      }
-    };
-    setImmediate(slice);
-  });
+  return sides;
 }
 
 /** A packet each way, and all that follows from it. */
@@ -150,8 +161,8 @@ function exchange(sides: readonly Side[]): void {
 }
 
 function makeSide(io: Io, self: number): Side {
-  const tun = new LoopTun(echo(self));
-  const udp = new LoopUdp();
+  const tun = new (class extends LoopTun {})(echo(self));
+  const udp = new (class extends LoopUdp {})();
   const random = () => randomBytes(4).readUInt32LE();
   const ports = { io, tun, udp, aead: io.createAead(SLOTS), post: () => undefined, random };
   const worker = new ForwardingWorker(ports, {
