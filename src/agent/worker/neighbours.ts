@@ -101,13 +101,14 @@ export class Neighbours {
     return due;
   }
 
-  /** Drops what is too old; returns whose session wants a successor. */
+  /** Drops what is too old, and neighbours that nothing is left of; returns whose session wants a successor. */
   expire(now: number): NeighbourEntry[] {
     const wanting: NeighbourEntry[] = [];
     for (const neighbour of this.byId.values()) {
       const { removed, rekey } = neighbour.sessions.expire(now);
       for (const { id } of removed) this.drop(neighbour, id);
       if (rekey) wanting.push(neighbour);
+      if (neighbour.held.size === 0 && !neighbour.up) this.remove(neighbour);
     }
     return wanting;
   }

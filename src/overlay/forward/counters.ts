@@ -29,6 +29,8 @@ export const DROP_REASONS = [
   'long',
   // error frames beyond what is looked into
   'error-flood',
+  // the kernel took it not: the device is down
+  'tun-refused',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

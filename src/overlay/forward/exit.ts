@@ -68,7 +68,9 @@ export class Exit {
     if (this.count === 0) return;
     let bytes = 0;
     for (let k = 0; k < this.count; k++) bytes += batch.length[this.order[k]!]!;
-    this.counters.tunWrittenPackets += this.tun.write(batch, this.order, this.count);
+    const written = this.tun.write(batch, this.order, this.count);
+    if (written < this.count) this.counters.drop('tun-refused', this.count - written);
+    this.counters.tunWrittenPackets += written;
     this.counters.tunWrittenBytes += bytes;
   }
 

@@ -158,7 +158,7 @@ export class SlowPath {
     }
     this.copy(view, frame, length);
     const size = echo ? appendEchoHop(control.view, control.at, length, CONTROL_BODY_MAX, self) : length;
-    control.send(next, size);
+    if (!control.send(next, size)) counters.drop('queue-full');
   }
 
   /** Sends an echo request of our own and returns the sequence by which an error would name it; -1 where there is no way. `now` in µs. */

@@ -116,6 +116,22 @@ describe('a peer that began anew', () => {
   });
 });
 
+describe('a peer that never comes back', () => {
+  it('is forgotten when its last session ends, so that its place is free', () => {
+    pair.join();
+    pair.time.advance(SECOND);
+    pair.passes = () => false;
+    pair.time.advance(178 * SECOND);
+    expect(pair.report('a').links).toHaveLength(1);
+    pair.time.advance(2 * SECOND);
+    expect(pair.report('a').links).toEqual([]);
+    pair.passes = () => true;
+    pair.join(2);
+    pair.time.advance(SECOND);
+    expect([ping('a', 'b'), ping('b', 'a')]).toEqual([true, true]);
+  });
+});
+
 describe('messages to a peer', () => {
   it('arrive whole and in order although datagrams are lost', () => {
     pair.join();

@@ -112,6 +112,18 @@ describe.each([4, 6] as const)('a data frame for this node, IPv%i inside', (vers
   });
 });
 
+describe('a device that takes nothing', () => {
+  it('is counted, packet by packet', () => {
+    const rig = new ForwardRig();
+    rig.tun.close();
+    const inner = ipv4({ source: [10, 0, 0, FAR], destination: [10, 0, 0, SELF], payload: udp(1, 2) });
+    rig.near.send([1, 2, 3].map(() => rig.near.seal(frame({ from: FAR, to: SELF }, inner))));
+    rig.settle();
+    expect(rig.drops()).toEqual({ 'tun-refused': 3 });
+    expect(rig.counters.tunWrittenPackets).toBe(0);
+  });
+});
+
 describe('a packet of a subnet', () => {
   it('may come from the node that owns the subnet, and from no other', () => {
     const rig = new ForwardRig();

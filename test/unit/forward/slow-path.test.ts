@@ -178,6 +178,13 @@ describe('an echo', () => {
     expect([readFrame(request).ttl, readFrame(reply).ttl]).toEqual([4, 5]);
   });
 
+  it('that finds the socket full is counted', () => {
+    const rig = new ForwardRig();
+    rig.udp.room = 0;
+    arrive(rig, echo({ from: FAR, to: SIDE }));
+    expect(rig.drops()).toEqual({ 'queue-full': 1 });
+  });
+
   it('with a full list goes on as it is', () => {
     const rig = new ForwardRig();
     const hops = Array.from({ length: ECHO_MAX_HOPS }, (_, i) => 1000 + i);
