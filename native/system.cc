@@ -66,19 +66,22 @@ struct SchedAttr {
   uint64_t period;
 };
 
-/** setSlice(microseconds) -> whether the kernel took it as the calling thread's scheduling slice. All else of its scheduling stays. */
+/**
+ * setSlice(microseconds) -> whether the kernel took it, within its bounds, as the calling thread's scheduling slice; 0 for the usual one.
+ * All else of its scheduling stays.
+ */
 napi_value setSlice(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   double micros = 0;
   if (napi_get_value_double(env, args.value[0], &micros) != napi_ok) return nullptr;
   SchedAttr attr = {};
-  bool taken = syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) == 0;
-  if (taken) {
-    attr.size = sizeof attr;
-    attr.runtime = static_cast<uint64_t>(micros * 1000);
-    taken = syscall(SYS_sched_setattr, 0, &attr, 0) == 0;
-  }
-  return makeBool(env, taken);
+  const bool sound = micros >= 0 && micros <= 1e6;  // a NaN is not
+  if (!sound || syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) != 0) return makeBool(env, false);
+  attr.size = sizeof attr;
+  attr.runtime = static_cast<uint64_t>(micros * 1000);
+  if (syscall(SYS_sched_setattr, 0, &attr, 0) != 0) return makeBool(env, false);
+  // Older kernels take the call and leave the slice as it was; they also report none.
+  return makeBool(env, syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) == 0 && attr.runtime != 0);
 }
 
 napi_value cpuHasAes(napi_env env, napi_callback_info) { return makeBool(env, hasAes()); }

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -102,10 +102,29 @@ describe.skipIf(!nativeAvailable())('life and death of native resources', () => 
   it('exports what native.ts declares', () => {
     const names = Object.keys(createRequire(import.meta.url)(addon) as object);
     expect(names).toEqual(
-      expect.arrayContaining(['tunOpen', 'udpOpen', 'aeadOpen', 'timerOpen', 'segment', 'now', 'notify']),
+      expect.arrayContaining([
+        'tunOpen',
+        'udpOpen',
+        'aeadOpen',
+        'timerOpen',
+        'segment',
+        'now',
+        'notify',
+        'setSlice',
+      ]),
     );
   });
 });
+
+/** This thread's scheduling slice, ns; undefined where the kernel doesn't show it. */
+function ownSlice(): number | undefined {
+  try {
+    const shown = /^se\.slice\s*:\s*(\d+)/m.exec(readFileSync('/proc/thread-self/sched', 'latin1'));
+    return shown === null ? undefined : Number(shown[1]);
+  } catch {
+    return undefined;
+  }
+}
 
 describe.skipIf(!nativeAvailable())('clock, timer and service manager', () => {
   const before = process.env['NOTIFY_SOCKET'];
@@ -172,6 +191,21 @@ print('bound',flush=True); print(s.recv(100).decode(),flush=True)`;
       }
     } finally {
       rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('setSlice says whether the calling thread has the slice that it asked for; nonsense is false and changes nothing', () => {
+    const io = loadNative();
+    const [major, minor] = release().split('.').map(Number) as [number, number];
+    try {
+      const taken = io.setSlice(500);
+      expect(taken).toBeTypeOf('boolean');
+      if (major < 6 || (major === 6 && minor < 12)) expect(taken).toBe(false);
+      for (const micros of [-1, NaN, Infinity, 1e300]) expect(io.setSlice(micros)).toBe(false);
+      const shown = ownSlice();
+      if (taken && shown !== undefined) expect(shown).toBe(500_000);
+    } finally {
+      expect(() => io.setSlice(0)).not.toThrow();
     }
   });
 

@@ -99,6 +99,12 @@ describe('the boot clock', () => {
   });
 });
 
+describe('the scheduling slice', () => {
+  it('is never had without the addon', () => {
+    expect(createPlainIo().setSlice(500)).toBe(false);
+  });
+});
+
 describe('the queue of datagrams', () => {
   const datagram = (text: string, sender = 1) => ({
     bytes: Buffer.from(text),
