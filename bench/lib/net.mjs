@@ -77,26 +77,54 @@ async function ground(count, links) {
     underlay: new Map(),
     children: [],
   }));
-  for (const host of hosts) {
-    await ip('netns', 'add', host.namespace);
-    await ip('-n', host.namespace, 'link', 'set', 'lo', 'up');
+  const made = { hosts, directory, down: () => removeGround(made) };
+  made.ready = build(hosts, links);
+  standing.add(made);
+  if (process.listenerCount('SIGINT', interrupted) === 0) {
+    process.on('SIGINT', interrupted).on('SIGTERM', interrupted);
   }
-  for (const [number, [a, b]] of links.entries()) await joinHosts(hosts[a], hosts[b], number);
-  return { hosts, directory, down: () => removeGround(hosts, directory) };
+  await made.ready;
+  return made;
 }
 
-/** Brings a contender up on a ground, runs `measure` with what it made, removes everything, also where the user interrupts. */
+async function build(hosts, links) {
+  const steps = [
+    ...hosts.flatMap(({ namespace }) => [
+      () => ip('netns', 'add', namespace),
+      () => ip('-n', namespace, 'link', 'set', 'lo', 'up'),
+    ]),
+    ...links.map(
+      ([a, b], number) =>
+        () =>
+          joinHosts(hosts[a], hosts[b], number),
+    ),
+  ];
+  for (const step of steps) {
+    if (ending) throw new Error('interrupted');
+    await step();
+  }
+}
+
+/** Grounds that are there or being made. */
+const standing = new Set();
+/** Pending from an interruption to the process's end. */
+let ending;
+
+function interrupted() {
+  ending ??= Promise.all([...standing].map((ground) => ground.down())).finally(() => process.exit(130));
+}
+
+/** Brings a contender up on a ground, runs `measure` with what it made, removes everything. */
 export async function onGround(make, contender, measure) {
-  const made = await make();
-  const stop = () => void made.down().then(() => process.exit(130));
-  process.once('SIGINT', stop);
-  process.once('SIGTERM', stop);
   try {
-    return await measure({ ...(await contender.up(made)), hosts: made.hosts });
+    const made = await make();
+    try {
+      return await measure({ ...(await contender.up(made)), hosts: made.hosts });
+    } finally {
+      await made.down();
+    }
   } finally {
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
-    await made.down();
+    await ending; // what fails now fails because of it
   }
 }
 
@@ -128,12 +156,15 @@ async function joinHosts(a, b, number) {
   b.underlay.set(a.index, { own: addresses[1], peer: addresses[0] });
 }
 
-async function removeGround(hosts, directory) {
+/** Twice is as good as once. */
+async function removeGround({ ready, hosts, directory }) {
+  await ready.catch(() => undefined);
   for (const host of hosts) {
     for (const child of host.children) child.kill('SIGKILL');
     await run('ip', ['netns', 'del', host.namespace]).catch(() => undefined);
   }
   await rm(directory, { recursive: true, force: true });
+  for (const ground of standing) if (ground.directory === directory) standing.delete(ground);
 }
 
 /** Runs a program on a host to its end. */
