@@ -199,13 +199,17 @@ export class Agent {
     if (peer.configured && peer.endpoint && !endpoints.some((known) => sameEndpoint(known, peer.endpoint!))) {
       endpoints.push(peer.endpoint);
     }
-    if (endpoints.length === 0) return;
+    if (endpoints.length === 0) {
+      this.handshaker.cancel({ name: peer.name, endpoints }); // a rekey that was under way
+      return;
+    }
     this.perform(this.handshaker.connect(this.now(), { name: peer.name, endpoints }));
   }
 
   private rekey(nodeId: number, endpoint: Endpoint): void {
     const peer = this.peers.get(nodeId);
-    if (!peer) return;
+    // Who only called, and is gone, would be sought for ever.
+    if (!peer || (!peer.configured && peer.state !== 'connected')) return;
     const { host, port } = endpoint;
     this.perform(this.handshaker.connect(this.now(), { name: peer.name, endpoints: [{ host, port }] }));
   }

@@ -187,6 +187,23 @@ describe('an agent that comes and goes', () => {
   });
 });
 
+describe('a peer that only called', () => {
+  it('is not sought when it is gone: the one that it called falls silent', async () => {
+    const { sim, mesh } = await meshOf(2, chain(2, 2000), { configured: (node) => node === 0 });
+    mesh.startAll();
+    converge(mesh);
+    // Long enough for the called end to have begun a handshake of its own, had the caller not.
+    sim.runFor(118 * SECOND);
+    mesh.agents[0].kill();
+    sim.runFor(120 * SECOND);
+    const { sent } = mesh.datagrams;
+    sim.runFor(120 * SECOND);
+    expect(mesh.datagrams.sent).toBe(sent);
+    mesh.agents[0].start();
+    converge(mesh, 5 * SECOND);
+  });
+});
+
 describe('a partition', () => {
   it.each([10, 300])(
     'of %i s heals: both halves work meanwhile, and the mesh afterwards',
