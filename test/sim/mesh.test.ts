@@ -228,6 +228,47 @@ describe('a partition', () => {
   );
 });
 
+describe('whatever happened', () => {
+  it('agents killed, stopped, started, links cut in one direction or both: when all is well again, the mesh is whole', async () => {
+    const edges = [...ring(8, 3000), { a: 0, b: 4, latency: 9000 }, { a: 2, b: 6, latency: 9000 }];
+    const { sim, mesh } = await meshOf(
+      8,
+      edges.map((edge) => ({ ...edge, loss: 0.02, jitter: 500 })),
+    );
+    const { random } = sim;
+    mesh.startAll();
+    for (let event = 0; event < 80; event++) {
+      const agent = random.pick(mesh.agents);
+      const edge = random.pick(mesh.edges);
+      if (random.chance(0.5)) {
+        if (!agent.isRunning) agent.start();
+        else if (random.chance(0.5)) agent.kill();
+        else agent.stop();
+      } else if (random.chance(0.5)) edge.up = edge.up === false;
+      else edge.mute = edge.mute === undefined ? random.pick([edge.a, edge.b]) : undefined;
+      for (const { tun, number } of mesh.agents) if (tun) mesh.send(number, random.integer(8));
+      sim.runFor(random.integer(8 * SECOND));
+    }
+    for (const agent of mesh.agents) if (!agent.isRunning) agent.start();
+    for (const edge of mesh.edges) {
+      edge.up = true;
+      edge.mute = undefined;
+      edge.loss = 0;
+    }
+    converge(mesh, 30 * SECOND);
+    sim.runFor(5 * SECOND);
+    expect([...mesh.received.values()].filter((at) => at.length > 1)).toEqual([]);
+    mesh.received.clear();
+    const expected = sendAllPairs(mesh);
+    expect(tally(mesh, expected)).toEqual({ once: expected.size, wrong: [] });
+    for (const agent of mesh.agents) {
+      expect(agent.numbers().links.map(({ state }) => state)).toEqual(
+        mesh.neighbours(agent.number).map(() => 'up'),
+      );
+    }
+  });
+});
+
 describe('sessions', () => {
   it('are renewed at 120 s and ended at 180 s without losing a packet of a steady flow', async () => {
     const jittery = chain(3, 5000).map((edge) => ({ ...edge, jitter: 5000 }));

@@ -44,8 +44,10 @@ export interface MeshEdge {
   duplication?: number;
   /** Largest datagram, bytes of UDP payload. */
   mtu?: number;
-  /** False swallows everything, or with one value for each sender. */
+  /** False swallows everything. */
   up?: boolean;
+  /** A node whose datagrams are swallowed. */
+  mute?: number | undefined;
 }
 
 export interface MeshOptions {
@@ -177,7 +179,7 @@ export class SimMesh {
     const edge = this.edges.find(({ a, b }) => (a === from && b === to) || (a === to && b === from));
     if (!edge || this.tap?.(datagram) === false) return;
     const { latency, jitter, loss, duplication, mtu, up } = { ...DEFAULT_EDGE, ...edge };
-    if (!up || datagram.bytes.length > mtu || sim.random.chance(loss)) return;
+    if (!up || edge.mute === from || datagram.bytes.length > mtu || sim.random.chance(loss)) return;
     for (let copies = sim.random.chance(duplication) ? 2 : 1; copies > 0; copies--) {
       sim.after(latency + sim.random.integer(jitter + 1), () => {
         this.datagrams.delivered++;
