@@ -59,15 +59,18 @@ Control readControl(msghdr* message, Endpoint* endpoint) {
   return control;
 }
 
-/** Adds the datagrams of one message of `bytes` bytes; returns the next free row. */
+/** Adds the datagrams of one message of `bytes` bytes, an empty one too; returns the next free row. */
 int cut(const Batch& batch, int row, size_t offset, int bytes, const Control& control, int source) {
   const int step = control.segment > 0 ? control.segment : bytes;
-  for (int at = 0; at < bytes && row < batch.capacity; at += step) {
+  int at = 0;
+  while (row < batch.capacity) {
     batch.cell(kOffset, row) = static_cast<int32_t>(offset) + at;
     batch.cell(kLength, row) = bytes - at < step ? bytes - at : step;
     batch.cell(kSource, row) = source;
     batch.cell(kTrafficClass, row) = control.trafficClass & 255;
     row++;
+    at += step;
+    if (at >= bytes) break;
   }
   return row;
 }
