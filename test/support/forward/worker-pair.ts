@@ -90,7 +90,7 @@ export class WorkerPair {
     const lanes = (to: Side) =>
       [0, 1].map((lane) => ({
         index: 100 * name + 10 * NODE[to] + lane,
-        key: key(16 * name + 2 * NODE[to] + lane),
+        key: key((16 * name + 2 * NODE[to] + lane) & 255),
       }));
     const half = (side: Side): SessionGrant => ({
       peer: NODE[other(side)],
