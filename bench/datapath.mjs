@@ -126,14 +126,12 @@ function verdicts(results) {
     ['CPU seconds a GiB', own.cpuPerGiB, '≤', 3],
     ['resident memory, MiB', own.residentMiB, '≤', 120],
   ];
-  return checks
-    .filter(Boolean)
-    .map(([what, value, sign, bound]) => ({
-      what,
-      value,
-      bound: `${sign} ${bound}`,
-      met: sign === '≥' ? value >= bound : value <= bound,
-    }));
+  return checks.filter(Boolean).map(([what, value, sign, bound]) => ({
+    what,
+    value,
+    bound: `${sign} ${bound}`,
+    met: sign === '≥' ? value >= bound : value <= bound,
+  }));
 }
 
 const results = {};
