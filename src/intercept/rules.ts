@@ -1,6 +1,6 @@
 /**
- * The rules of `intercept.rules`, compiled to a function that the flow cache calls once per flow. First match wins; a
- * flow that no rule names goes over the overlay, best effort.
+ * The rules of `intercept.rules`, compiled to a function that the way in asks once per packet read from the device. First
+ * match wins; a packet that no rule names goes over the overlay, best effort.
  *
  * Addresses are four 32-bit words, most significant first, an IPv4 address as ::ffff:a.b.c.d, as they lie in
  * endpoints and forwarding tables. Signed and unsigned words are equally good.

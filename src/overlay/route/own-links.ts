@@ -1,6 +1,7 @@
 /**
  * This node's own links and what it says of them. Worse news is told at once, better news after it has lasted a while,
- * small changes never.
+ * small changes never. A link that has just come up is still settling: its first round trips were measured while everything at both ends began,
+ * so for a moment better news is told at once too.
  */
 import type { Link } from './record.js';
 
@@ -13,9 +14,13 @@ export interface OwnLinksTuning {
   readonly betterMicros: number;
   /** µs that better news must last. */
   readonly betterAfterMicros: number;
+  /** µs that a link settles after it came up. */
+  readonly settleMicros: number;
 }
 
 interface OwnLink {
+  /** When it came up, µs. */
+  readonly since: number;
   advertised: number;
   measured: number;
   /** Since when (µs) every measurement was better, and the worst of them. */
@@ -30,9 +35,9 @@ export class OwnLinks {
   constructor(private readonly tuning: OwnLinksTuning) {}
 
   /** A link came up, or came up anew. `rtt` in µs. */
-  up(peer: number, rtt: number): void {
+  up(now: number, peer: number, rtt: number): void {
     const measured = clampRtt(rtt);
-    this.links.set(peer, { advertised: measured, measured, better: undefined });
+    this.links.set(peer, { since: now, advertised: measured, measured, better: undefined });
   }
 
   /** Whether there was such a link. */
@@ -47,12 +52,15 @@ export class OwnLinks {
     link.measured = clampRtt(rtt);
     const change = link.measured - link.advertised;
     const share = link.advertised * this.tuning.newsRatio;
-    if (change > Math.max(share, this.tuning.worseMicros)) {
+    const settling = now - link.since < this.tuning.settleMicros;
+    const worse = change > Math.max(share, this.tuning.worseMicros);
+    const better = change < -Math.max(share, this.tuning.betterMicros);
+    if (worse || (better && settling)) {
       link.advertised = link.measured;
       link.better = undefined;
       return true;
     }
-    if (change < -Math.max(share, this.tuning.betterMicros)) {
+    if (better) {
       link.better ??= { since: now, worst: 0 };
       link.better.worst = Math.max(link.better.worst, link.measured);
     } else {

@@ -143,7 +143,7 @@ export class Router {
     if (this.stopped) return [];
     this.wanted.forget(now, peer);
     this.neighbours.set(peer, new Neighbour(now, this.tuning.maxNodes));
-    this.links.up(peer, rtt);
+    this.links.up(now, peer, rtt);
     this.send(peer, encodeCertificate(this.self, this.options.self.certificate));
     for (const bytes of encodeDigest(this.db.digest())) this.send(peer, bytes);
     this.due.originate = Math.min(this.due.originate, now + this.tuning.gatherMicros);

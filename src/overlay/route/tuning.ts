@@ -23,6 +23,7 @@ export interface RouterTuning {
   readonly worseMicros: number;
   readonly betterMicros: number;
   readonly betterAfterMicros: number;
+  readonly settleMicros: number;
   /** µs between sweeps for what is too old. */
   readonly sweepMicros: number;
   readonly maxNodes: number;
@@ -50,6 +51,7 @@ export const DEFAULT_TUNING: RouterTuning = {
   worseMicros: 2_000,
   betterMicros: 200,
   betterAfterMicros: 30 * SECOND,
+  settleMicros: 5 * SECOND,
   sweepMicros: 30 * SECOND,
   maxNodes: 4096,
   maxWaiting: 256,

@@ -344,10 +344,17 @@ describe('its own record', () => {
     expect(ownRecords(node.pass(11 * SECOND))[0].links[0].rtt).toBe(9_500);
   });
 
-  it('forgets better news that did not last', () => {
+  it('tells a better round-trip time at once while the link settles after it came up', () => {
     const node = new LoneRouter();
     node.up(2);
     node.pass(SECOND);
+    expect(ownRecords(node.measured(2, 1_000))[0].links[0].rtt).toBe(1_000);
+  });
+
+  it('forgets better news that did not last', () => {
+    const node = new LoneRouter();
+    node.up(2);
+    node.pass(10 * SECOND);
     node.measured(2, 5_000);
     node.pass(20 * SECOND);
     node.measured(2, 10_000);
