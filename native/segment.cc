@@ -91,7 +91,7 @@ bool check(const Batch& from, int i, Cut* cut) {
   *cut = {};
   cut->ip = from.bytesAt(i, &cut->length);
   if (cut->ip == nullptr) return false;
-  const int type = from.cell(kGsoType, i) & ~kGsoEcnBit;
+  const int type = from.cell(kGsoType, i);
   return type == kGsoNone ? checkWhole(from, i, cut) : checkOffload(from, i, type, cut);
 }
 
