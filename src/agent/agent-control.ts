@@ -263,7 +263,7 @@ function peerFinding({ name, state, reason, endpoint }: PeerStatus): Finding {
 function expiryWarning(secondsLeft: number): string[] {
   if (secondsLeft * 1000 > EXPIRY_WARNING) return [];
   const when = secondsLeft > 0 ? `expires in ${span(secondsLeft * 1000)}` : 'has expired';
-  return [`the certificate ${when}; renew it with "causeway ca sign"`];
+  return [`the certificate ${when}; renew it with "causeway ca sign" and restart the agent`];
 }
 
 /** Addresses as host prefixes, then routes; the router's certificates are the identity's, which have texts. */

@@ -7,11 +7,12 @@ import { type Action, Handshaker, keyPairOf, noiseCrypto, type Verified } from '
 import { type NodeCertificate, signRaw, verifyRaw } from '../crypto/identity/index.js';
 import type { CertificateFault } from '../crypto/handshake/index.js';
 import type { Cipher } from '../io/ports.js';
+import { TokenBucket } from '../intercept/rate-limit.js';
 import { Router } from '../overlay/route/router.js';
 import type { RouterAction, RouterNotice } from '../overlay/route/actions.js';
 import { LANES } from '../overlay/forward/sender.js';
 import type { Config, Identity } from './config/index.js';
-import { type Endpoint, endpointKey } from './endpoint.js';
+import { type Endpoint, endpointHost, endpointKey } from './endpoint.js';
 import type { FromWorker, ToWorker } from './messages.js';
 import { type Peer, PeerBook } from './peers.js';
 
@@ -55,10 +56,13 @@ export class Agent {
   private readonly echoes = new Map<number, EchoListener>();
   private cancelTimer: () => void = () => undefined;
   private routed = '';
+  /** Log lines that a stranger can cause. */
+  private readonly complaints: TokenBucket;
   private stopping = false;
 
   constructor(private readonly parts: AgentParts) {
     const { identity, clock, ciphers, epoch, random } = parts;
+    this.complaints = new TokenBucket(1, 10, clock.now());
     this.node = identity.verified.certificate;
     const sign = (message: Uint8Array) => signRaw(identity.key, message);
     this.handshaker = new Handshaker<NodeCertificate, Endpoint>({
@@ -75,7 +79,7 @@ export class Agent {
       allocateIndex: () => this.allocateIndex(),
       releaseIndex: (index) => this.indexes.delete(index),
       endpointKey,
-      endpointHost: ({ host }) => host,
+      endpointHost,
     });
     this.router = new Router(
       {
@@ -293,7 +297,7 @@ export class Agent {
         return;
       case 'drop':
         this.drops[`handshake-${action.reason}`] = (this.drops[`handshake-${action.reason}`] ?? 0) + 1;
-        if (action.reason === 'wrong-network') {
+        if (action.reason === 'wrong-network' && this.complaints.take(this.now())) {
           log.warn(
             { endpoint: endpointKey(action.from) },
             'a stranger called: it belongs to another network (its CA is none that this node trusts)',
@@ -339,7 +343,9 @@ export class Agent {
     const { log, post } = this.parts;
     const { reason, peerReason, text, index } = action;
     if (index !== undefined) post({ type: 'revoke-session', index });
-    log.warn({ peer: action.peer, endpoint: endpointKey(action.endpoint), reason, peerReason }, text);
+    if (action.initiator || this.complaints.take(this.now())) {
+      log.warn({ peer: action.peer, endpoint: endpointKey(action.endpoint), reason, peerReason }, text);
+    }
     const peer = action.peer === undefined ? undefined : this.peers.byName(action.peer);
     if (peer && peer.state !== 'connected') this.peers.change(this.now(), peer, 'failed', text);
   }

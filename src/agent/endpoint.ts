@@ -20,6 +20,11 @@ export function endpointKey(endpoint: Endpoint): string {
     : `${endpoint.host}:${endpoint.port}`;
 }
 
+/** Whose datagram it is, for limits per source: an IPv4 address, or an IPv6 /64, all of which one host has. */
+export function endpointHost({ host }: Endpoint): string {
+  return host.includes(':') ? Buffer.from(addressBytes(host).subarray(0, 8)).toString('hex') : host;
+}
+
 /** "192.0.2.2:7100" or "[2001:db8::2]:7100"; undefined if it is neither. */
 export function parseEndpoint(text: string): Endpoint | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(text);

@@ -72,8 +72,8 @@ interface DownOptions extends CommonOptions {
 }
 
 async function runDown(options: DownOptions, { out, err }: Output): Promise<void> {
-  const { tun, socket } = await downTarget(options, err);
-  const stopped = await stopAgent(new ControlClient(socket));
+  const { tun, socket, file } = await downTarget(options, err);
+  const stopped = await stopAgent(new ControlClient(socket), file);
   const { removeLeftovers } = await import('../tun/index.js');
   const removed = await removeLeftovers(tun);
   if (options.json === true) return out(json({ stopped, removed }));
@@ -85,12 +85,13 @@ async function runDown(options: DownOptions, { out, err }: Output): Promise<void
 async function downTarget(
   options: DownOptions,
   err: (line: string) => void,
-): Promise<{ tun: string; socket: string }> {
+): Promise<{ tun: string; socket: string; file: string | undefined }> {
   const config =
     options.config === undefined ? undefined : await configOrTun(options.config, options.tun, err);
   const socket = options.socket ?? config?.control.socket ?? socketOf(options);
   const tun = options.tun ?? config?.tun.name ?? (await tunOf(new ControlClient(socket)));
-  return { tun, socket };
+  // Two configurations may name one socket; only the agent that runs this one is to stop.
+  return { tun, socket, file: options.socket === undefined ? config?.file : undefined };
 }
 
 /** Undefined where the file is unusable, but the interface is known without it. */
@@ -123,10 +124,12 @@ async function tunOf(client: ControlClient): Promise<string> {
 }
 
 /** Resolves when the agent's process has ended; false if there was none. */
-async function stopAgent(client: ControlClient): Promise<boolean> {
+async function stopAgent(client: ControlClient, file: string | undefined): Promise<boolean> {
   let pid: number;
   try {
-    ({ pid } = await client.status());
+    const status = await client.status();
+    if (file !== undefined && status.configFile !== file) return false;
+    ({ pid } = status);
     await client.stop();
   } catch (error) {
     if (error instanceof ControlError && error.code === 'ENOAGENT') return false;

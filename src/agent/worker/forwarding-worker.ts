@@ -182,9 +182,9 @@ export class ForwardingWorker {
 
   echoAnswered(answer: EchoAnswer): void {
     const { identifier: id, number, from, rttMicros, there, back, ttl } = answer;
-    for (const [key, echo] of this.echoes) {
-      if (echo.id === id && echo.number === number) this.echoes.delete(key);
-    }
+    const asked = [...this.echoes].find(([, echo]) => echo.id === id && echo.number === number);
+    if (!asked) return;
+    this.echoes.delete(asked[0]);
     const reply = { id, number, from, rttMicros, forward: [...there], back: [...back], ttl };
     this.ports.post({ type: 'echo-reply', reply });
   }

@@ -40,6 +40,10 @@ export class Neighbours {
 
   /** Takes a session into use. The first one of a process at the other end brings a new link. */
   install(now: number, grant: SessionGrant): void {
+    if (!this.byId.has(grant.peer) && this.byId.size >= MAX_NEIGHBOURS) {
+      this.post({ type: 'released', index: grant.index });
+      return;
+    }
     const neighbour = this.entryOf(now, grant);
     const { index, initiator, cipher } = grant;
     const receive = grant.receive.map((lane) => this.setKey(cipher, lane.key));

@@ -50,7 +50,7 @@ export class WorkerPort {
             port.ended = true;
             // What it had opened before it failed would keep its thread alive, and so this process.
             const error = new IoError(message.message, message.code, message.syscall);
-            void port.worker.terminate().then(() => reject(error));
+            void port.worker.terminate().then(() => (started ? onDeath(error) : reject(error)));
           } else onMessage(message);
         },
         (error) => {

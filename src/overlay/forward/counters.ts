@@ -14,7 +14,6 @@ export const DROP_REASONS = [
   'frame-unknown',
   'ttl-exceeded',
   'no-route',
-  'not-relay',
   'queue-full',
   // inner packets
   'inner-malformed',

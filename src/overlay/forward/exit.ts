@@ -1,7 +1,16 @@
 import { PACKET_PARTIAL, type PacketBatch } from '../../io/batch.js';
 import type { TunDevice } from '../../io/ports.js';
 import { applyEcn, PacketInfo, PARSE_OK, parsePacket, setTtl } from '../../intercept/packet.js';
-import { FLAG_PARTIAL, readEcn, readFlags, readSource, readTtl, ROUTED_HEADER_SIZE } from '../wire/routed.js';
+import {
+  FLAG_GROUP,
+  FLAG_PARTIAL,
+  FLAG_SEALED,
+  readEcn,
+  readFlags,
+  readSource,
+  readTtl,
+  ROUTED_HEADER_SIZE,
+} from '../wire/routed.js';
 import type { Counters } from './counters.js';
 import type { Routes } from './routes.js';
 
@@ -39,11 +48,17 @@ export class Exit {
     const { view } = batch;
     const { info, counters } = this;
     const at = frame + ROUTED_HEADER_SIZE;
+    if (readFlags(view, frame) & (FLAG_GROUP | FLAG_SEALED)) {
+      counters.drop('frame-unknown'); // relays carry these; this version can't deliver them
+      return;
+    }
     if (parsePacket(view, at, length - ROUTED_HEADER_SIZE, info) !== PARSE_OK) {
       counters.drop('inner-malformed');
       return;
     }
-    if (!this.sourceBelongs(readSource(view, frame))) {
+    const source = readSource(view, frame);
+    // What this node sends to itself never leaves it, so such a frame is a forgery.
+    if (source === this.self || !this.sourceBelongs(source)) {
       counters.drop('foreign-source');
       return;
     }

@@ -231,6 +231,10 @@ export class SlowPath {
   }
 
   private receiveEcho(now: number, view: DataView, frame: number, length: number): void {
+    if (!this.parts.refusals.take(now)) {
+      this.parts.counters.drop('error-flood');
+      return;
+    }
     const body = decodeEcho(view, frame, length);
     if (body.type !== 'echo') {
       this.parts.counters.drop('frame-malformed');

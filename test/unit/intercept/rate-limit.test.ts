@@ -31,6 +31,13 @@ describe('buckets by source', () => {
     expect(others.filter(Boolean).length).toBeGreaterThan(90);
   });
 
+  it('take the addresses of one IPv6 /64 for one source', () => {
+    const buckets = new SourceBuckets(64, 50, 32, 7, 0);
+    let next = 0;
+    const address = () => Uint32Array.of(0xb80d0120, 1, next++, next);
+    expect(taken(10_000, () => buckets.take(0, address(), 0))).toBe(32);
+  });
+
   it('let no more than their sum through, however many sources are forged', () => {
     const buckets = new SourceBuckets(64, 50, 32, 7, 0);
     let next = 0;
