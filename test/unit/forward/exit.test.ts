@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { PACKET_PARTIAL } from '../../../src/io/batch.js';
-import { FLAG_PARTIAL } from '../../../src/overlay/wire/routed.js';
+import { FLAG_GROUP, FLAG_PARTIAL, FLAG_SEALED } from '../../../src/overlay/wire/routed.js';
 import { frame } from '../../support/forward/frames.js';
 import { FAR, ForwardRig, NEAR, rigTables, SELF, SIDE } from '../../support/forward/rig.js';
 import { buildPacket, checksumsHold, type PacketSpec, TCP, UDP } from '../../support/native-packets.js';
@@ -75,6 +75,22 @@ describe.each([4, 6] as const)('a data frame for this node, IPv%i inside', (vers
     deliver(rig, {}, packet({ from: SIDE }), packet({ from: SELF }), packet({ from: 99 }), packet());
     expect(rig.drops()).toEqual({ 'foreign-source': 3 });
     expect(rig.takeTun()).toEqual([packet()]);
+  });
+
+  it('is dropped where it claims to come from this node itself', () => {
+    const rig = new ForwardRig();
+    const forged = rig.near.seal(frame({ from: SELF, to: SELF }, packet({ from: SELF })));
+    rig.near.send([forged]);
+    rig.settle();
+    expect(rig.drops()).toEqual({ 'foreign-source': 1 });
+    expect(rig.takeTun()).toEqual([]);
+  });
+
+  it('is dropped where it is for a group or sealed end to end, which this version cannot deliver', () => {
+    const rig = new ForwardRig();
+    for (const flags of [FLAG_GROUP, FLAG_SEALED]) deliver(rig, { flags }, packet());
+    expect(rig.drops()).toEqual({ 'frame-unknown': 2 });
+    expect(rig.takeTun()).toEqual([]);
   });
 
   it('is judged by the sender anew after one that was good', () => {
