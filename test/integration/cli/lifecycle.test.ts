@@ -150,6 +150,15 @@ describe('an agent', () => {
     expect(causeway('status', '-s', socket).status).toBe(0);
   });
 
+  test('is left alone by `down` of another configuration that names the same socket', async () => {
+    await up();
+    const other = join(directory, 'other.yaml');
+    writeFileSync(other, `${readFileSync(file, 'utf8')}tun: {name: cw9}\n`);
+    const down = causeway('down', '-c', other, '--json');
+    expect([down.status, JSON.parse(down.stdout)]).toEqual([0, { stopped: false, removed: [] }]);
+    expect(causeway('status', '-s', socket).status).toBe(0);
+  });
+
   test('reads its configuration again, and refuses a wrong one without harm', async () => {
     await up();
     writeFileSync(file, `${readFileSync(file, 'utf8')}log: {level: debug}\ntun: {mtu: 1300}\n`);
