@@ -67,7 +67,7 @@ describe.skipIf(!usable)('agents that cannot come together (needs root, /dev/net
     await says(b, /expired/);
     await logs(b, /brief.*expired/);
     expect((await a.client.status()).warnings).toEqual([
-      'the certificate has expired; renew it with "causeway ca sign"',
+      'the certificate has expired; renew it with "causeway ca sign" and restart the agent',
     ]);
     await logs(a, /expired/);
   });
