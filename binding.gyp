@@ -13,6 +13,7 @@
         'native/tun.cc',
         'native/coalesce.cc',
         'native/segment.cc',
+        'native/copy.cc',
         'native/udp.cc',
         'native/udp_receive.cc',
         'native/udp_send.cc',

@@ -4,11 +4,13 @@
 //   env       Node-API arguments, errors, the life of native resources     batch    the packet table of src/io/batch.ts
 //   poller    readiness on the thread's event loop                         packet   where headers lie; checksum  RFC 1071
 //   tun       the device, read and write                                   coalesce runs of packets -> offload packets
-//   segment   offload packets -> packets of a link's size                  udp      socket; udp_receive, udp_send
-//   aead      seal and open; aead_ipsecmb, aead_openssl its engines        timer, system
+//   segment   offload packets -> packets of a link's size                  copy     packets -> slots of a store
+//   udp       socket; udp_receive, udp_send                                timer, system
+//   aead      seal and open; aead_ipsecmb, aead_openssl its engines
 //
 // src/io/native.ts is the only caller.
 #include "aead.hh"
+#include "copy.hh"
 #include "segment.hh"
 #include "system.hh"
 #include "timer.hh"
@@ -39,6 +41,23 @@ napi_value segmentBatch(napi_env env, napi_callback_info info) {
 
 napi_value segmentErrors(napi_env env, napi_callback_info) { return makeDouble(env, static_cast<double>(instanceOf(env).segmentErrors)); }
 
+/** copy(bytes, table, order, n, intoBytes, intoTable, slots, at) */
+napi_value copyBatch(napi_env env, napi_callback_info info) {
+  Args<8> args(env, info);
+  Batch from, into;
+  Order order, slots;
+  int32_t at = 0;
+  if (!getBatch(env, args.value[0], args.value[1], &from) || !getOrder(env, args.value[2], args.value[3], from, &order)) return nullptr;
+  if (!getBatch(env, args.value[4], args.value[5], &into) || !getOrder(env, args.value[6], args.value[3], into, &slots)) return nullptr;
+  if (!getInt(env, args.value[7], &at)) return nullptr;
+  if (at < 0) {
+    throwCode(env, "ERANGE", "a place before its slot");
+    return nullptr;
+  }
+  copyPackets(from, order, into, slots, at);
+  return nullptr;
+}
+
 napi_value columnNames(napi_env env) {
   napi_value names = nullptr;
   napi_create_array_with_length(env, kColumns, &names);
@@ -55,6 +74,7 @@ NAPI_MODULE_INIT() {
   setProperty(env, exports, "columns", columnNames(env));
   setFunction(env, exports, "segment", segmentBatch);
   setFunction(env, exports, "segmentErrors", segmentErrors);
+  setFunction(env, exports, "copy", copyBatch);
   exportTun(env, exports);
   exportUdp(env, exports);
   exportAead(env, exports);

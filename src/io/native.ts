@@ -37,6 +37,16 @@ interface Addon {
     tailroom: number,
   ): number;
   segmentErrors(): number;
+  copy(
+    bytes: Uint8Array,
+    table: Int32Array,
+    order: Int32Array,
+    n: number,
+    intoBytes: Uint8Array,
+    intoTable: Int32Array,
+    slots: Int32Array,
+    at: number,
+  ): void;
   tunOpen(
     name: string,
     vnetHeader: boolean,
@@ -364,6 +374,17 @@ class NativeIo implements Io {
 
   get segmentErrors(): number {
     return this.#addon.segmentErrors();
+  }
+
+  copy(
+    from: PacketBatch,
+    order: Int32Array,
+    n: number,
+    into: PacketBatch,
+    slots: Int32Array,
+    at: number,
+  ): void {
+    this.#addon.copy(from.bytes, from.table, order, n, into.bytes, into.table, slots, at);
   }
 
   now(): number {

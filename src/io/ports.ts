@@ -152,6 +152,20 @@ export interface Io {
   ): number;
   /** Packets that `segment` refused so far. */
   readonly segmentErrors: number;
+  /**
+   * Copies packet order[k], for each k of 0..n, into slot slots[k] of `into`, whose arena is cut into `capacity` slots of one size
+   * (arena / capacity, rounded down): the bytes go to slot · size + at, which becomes the slot's offset; length, flags and trafficClass go
+   * along, other columns stay. Where packet and `at` bytes before it exceed the slot, or the packet lies outside its arena, the length is 0.
+   * Whoever seals in the slot keeps RECORD_TAG bytes free behind. In the order's order; `from` and `into` may be one batch.
+   */
+  copy(
+    from: PacketBatch,
+    order: Int32Array,
+    n: number,
+    into: PacketBatch,
+    slots: Int32Array,
+    at: number,
+  ): void;
   /** Microseconds of CLOCK_BOOTTIME. */
   now(): number;
   /** systemd's notify protocol; false where NOTIFY_SOCKET is unset. */

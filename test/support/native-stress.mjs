@@ -67,6 +67,11 @@ function stressPackets(rounds) {
   for (let round = 0; round < rounds; round++) {
     fillBatch(from);
     addon.segment(from.bytes, from.table, order, CAPACITY, into.bytes, into.table, random(60), random(20));
+    // A slot has 468 bytes, so some packets fit; slots come in any order, twice too, and sometimes in the source itself.
+    const slots = Int32Array.from({ length: CAPACITY }, () => random(CAPACITY));
+    const store = random(4) === 0 ? from : into;
+    const at = random(8) === 0 ? 0x7fffffff - random(9) : random(500);
+    addon.copy(from.bytes, from.table, order, random(CAPACITY + 1), store.bytes, store.table, slots, at);
     for (const batch of [into, from])
       addon.coalesce(batch.bytes, batch.table, order, CAPACITY, random(4) > 0, random(4) > 0, random(4) > 0);
   }

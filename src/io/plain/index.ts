@@ -4,7 +4,7 @@
  *   tun.ts      a device of the kernel's, through perl.ts       memory.ts   devices, sockets and time of a simulated host
  *   udp.ts      node:dgram, through queue.ts                    segment.ts  cutting offloaded packets; oracle of the native one
  *   aead.ts     node:crypto                                     clock.ts    boot time and a timer of whole milliseconds
- *   pure.ts, address.ts, checksum.ts, readiness.ts, descriptors.ts   what these share
+ *   copy.ts     into the slots of a store                       pure.ts, address.ts, checksum.ts, readiness.ts, descriptors.ts   what these share
  *
  * Nothing here decides anything, and nothing here is fast: a packet costs a system call and a copy or two.
  */

@@ -1,7 +1,8 @@
-/** What plain ports and ports in memory share: ciphers and cutting. */
+/** What plain ports and ports in memory share: ciphers, cutting and copying. */
 import type { PacketBatch } from '../batch.js';
 import type { Aead } from '../ports.js';
 import { createPlainAead } from './aead.js';
+import { copyBatch } from './copy.js';
 import { segmentBatch } from './segment.js';
 
 export abstract class PureIo {
@@ -23,5 +24,16 @@ export abstract class PureIo {
     const outcome = segmentBatch(from, order, n, into, headroom, tailroom);
     this.segmentErrors += outcome.refused;
     return outcome.consumed;
+  }
+
+  copy(
+    from: PacketBatch,
+    order: Int32Array,
+    n: number,
+    into: PacketBatch,
+    slots: Int32Array,
+    at: number,
+  ): void {
+    copyBatch(from, order, n, into, slots, at);
   }
 }

@@ -35,6 +35,7 @@ export function ioConformance(name: string, makeIo: () => Io): void {
     udpConformance(makeIo);
     aeadConformance(makeIo);
     segmentConformance(makeIo);
+    copyConformance(makeIo);
     timeConformance(makeIo);
     notifyConformance(makeIo);
   });
@@ -336,6 +337,99 @@ function segmentConformance(makeIo: () => Io): void {
       expect(packetsOf(into).map((bytes) => Buffer.from(bytes))).toEqual(
         packetsOf(whole).map((bytes) => Buffer.from(bytes)),
       );
+    });
+  });
+}
+
+function copyConformance(makeIo: () => Io): void {
+  describe('copy', () => {
+    const SLOT = 300;
+    /** Three packets of 100, 200 and 300 bytes, each row marked in all that a copy takes along and in two columns that it leaves. */
+    const threePackets = (): PacketBatch => {
+      const from = createBatch(4096, 8);
+      for (const length of [100, 200, 300]) {
+        const i = packetInto(
+          from,
+          Uint8Array.from({ length }, (_, b) => (b * 3 + length) & 0xff),
+          7,
+        );
+        from.flags[i] = i + 1;
+        from.trafficClass[i] = 40 + i;
+        from.key[i] = 9;
+      }
+      return from;
+    };
+    const rowOf = (batch: PacketBatch, i: number): number[] => [
+      batch.offset[i],
+      batch.length[i],
+      batch.flags[i],
+      batch.trafficClass[i],
+    ];
+    const bytesOf = (batch: PacketBatch, i: number): string =>
+      Buffer.from(batch.bytes.subarray(batch.offset[i], batch.offset[i] + batch.length[i])).toString('hex');
+
+    it('lays each packet into its slot with what belongs to it, and touches nothing else', () => {
+      const from = threePackets();
+      const into = createBatch(4 * SLOT + 3, 4);
+      into.bytes.fill(0xee);
+      into.key.fill(5);
+      makeIo().copy(from, Int32Array.of(1, 0), 2, into, Int32Array.of(3, 1), 20);
+      expect(rowOf(into, 3)).toEqual([3 * SLOT + 20, 200, 2, 41]);
+      expect(rowOf(into, 1)).toEqual([SLOT + 20, 100, 1, 40]);
+      expect([...into.key]).toEqual([5, 5, 5, 5]);
+      expect([rowOf(into, 0), rowOf(into, 2)]).toEqual([
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+      ]);
+      const expected = Buffer.alloc(4 * SLOT + 3, 0xee);
+      expected.set(packetsOf(from)[1], 3 * SLOT + 20);
+      expected.set(packetsOf(from)[0], SLOT + 20);
+      expect(Buffer.from(into.bytes).equals(expected)).toBe(true);
+    });
+
+    it('fills a slot to its last byte, and gives what is longer the length 0 without a byte written', () => {
+      const from = threePackets();
+      const into = createBatch(3 * SLOT, 3);
+      makeIo().copy(from, Int32Array.of(1, 2, 2), 3, into, Int32Array.of(0, 1, 2), 100);
+      expect([rowOf(into, 0), rowOf(into, 1)]).toEqual([
+        [100, 200, 2, 41],
+        [SLOT + 100, 0, 3, 42],
+      ]);
+      expect(bytesOf(into, 0)).toBe(bytesOf(from, 1));
+      expect(into.bytes.subarray(SLOT).every((byte) => byte === 0)).toBe(true);
+    });
+
+    it.each([
+      ['before its arena', -1, 50],
+      ['beyond its arena', 4090, 50],
+      ['of no length', 0, 0],
+      ['of negative length', 0, -5],
+    ])('gives a packet %s the length 0', (_what, offset, length) => {
+      const from = threePackets();
+      [from.offset[0], from.length[0]] = [offset, length];
+      const into = createBatch(2 * SLOT, 2);
+      into.length.fill(77);
+      makeIo().copy(from, Int32Array.of(0, 1), 2, into, Int32Array.of(0, 1), 0);
+      expect([...into.length]).toEqual([0, 200]);
+    });
+
+    it('copies between slots of one batch, even where they overlap in a packet', () => {
+      const store = createBatch(4 * SLOT, 4);
+      const io = makeIo();
+      io.copy(threePackets(), upTo(3), 3, store, Int32Array.of(0, 1, 2), 0);
+      const before = bytesOf(store, 1);
+      io.copy(store, Int32Array.of(1, 1), 2, store, Int32Array.of(1, 3), 50);
+      expect([rowOf(store, 1), rowOf(store, 3)]).toEqual([
+        [SLOT + 50, 200, 2, 41],
+        [3 * SLOT + 50, 200, 2, 41],
+      ]);
+      expect([bytesOf(store, 1), bytesOf(store, 3)]).toEqual([before, before]);
+    });
+
+    it('copies nothing of an empty order', () => {
+      const into = createBatch(SLOT, 1);
+      makeIo().copy(threePackets(), upTo(3), 0, into, Int32Array.of(0), 0);
+      expect([...into.table].every((cell) => cell === 0)).toBe(true);
     });
   });
 }

@@ -108,6 +108,7 @@ describe.skipIf(!nativeAvailable())('life and death of native resources', () => 
         'aeadOpen',
         'timerOpen',
         'segment',
+        'copy',
         'now',
         'notify',
         'setSlice',
