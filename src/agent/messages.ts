@@ -3,7 +3,9 @@
  * Endpoints travel as `Endpoint` objects here; inside the worker they are ENDPOINT_WORDS words in a slot.
  */
 import type { Cipher, TunFeatures, UdpFeatures } from '../io/ports.js';
-import type { Rule } from '../intercept/rules.js';
+import type { FlowMatch, FlowReport, FlowTuple } from '../intercept/flow-cache.js';
+import type { Rule, RulePrefix } from '../intercept/rules.js';
+import type { ServiceDefaults } from '../intercept/services.js';
 import type { CloseReason } from '../overlay/wire/frames.js';
 import type { Endpoint } from './endpoint.js';
 
@@ -37,13 +39,32 @@ export interface WorkerOptions {
   plain: boolean;
 }
 
+/** The DSCP of datagrams that carry data: a fixed one, or OUTER_DSCP_COPY for that of the packet inside. */
+export const OUTER_DSCP_COPY = -1;
+
+/** Which flows a list is to hold. */
+export interface FlowFilter {
+  outgoing: boolean;
+  incoming: boolean;
+  /** Outgoing flows to, incoming ones from addresses in it, as far as they are known. */
+  to?: RulePrefix;
+  /** µs since a flow's last packet, at most. */
+  idleMicros: number;
+  /** Flows of each direction, at most: the newest. */
+  limit: number;
+}
+
 export type ToWorker =
   | { type: 'datagram'; bytes: Uint8Array; endpoint: Endpoint }
   | { type: 'session'; grant: SessionGrant }
   | { type: 'message'; peer: number; bytes: Uint8Array }
   | { type: 'tables'; buffers: ArrayBuffer[] }
   | { type: 'revoke-session'; index: number }
-  | { type: 'rules'; rules: readonly Rule[] }
+  | { type: 'rules'; rules: readonly Rule[]; defaults: ServiceDefaults }
+  | { type: 'outer-dscp'; dscp: number }
+  | { type: 'flows'; id: number; filter: FlowFilter }
+  /** Of the flows that run now; null leaves them to the rules again. */
+  | { type: 'flow-set'; id: number; match: FlowMatch; service: number | null }
   | { type: 'forget'; peer: number }
   | { type: 'echo'; id: number; number: number; destination: number; ttl: number }
   | { type: 'report'; id: number }
@@ -64,6 +85,68 @@ export interface LinkReport {
   bytesSent: number;
   packetsReceived: number;
   bytesReceived: number;
+  /** Absent until numbered frames were sent or received. */
+  recovery?: LinkRecovery;
+}
+
+/** Shares of transmissions, 0..1, of late. */
+export interface LossReport {
+  /** What the link lost. */
+  before: number;
+  /** What was still missing when recovery had done its part. */
+  after: number;
+  /** Mean run of losses, at least 1; 0 while nothing was lost. */
+  burst: number;
+}
+
+/** What hop-by-hop recovery and congestion control do on a link. Counts are totals since the session's peer was first seen. */
+export interface LinkRecovery {
+  /** From us to the peer. */
+  out: LossReport;
+  /** From the peer to us. */
+  in: LossReport;
+  retransmissions: number;
+  /** Retransmissions of what had arrived after all. */
+  spurious: number;
+  copies: number;
+  /** Parity packets sent. */
+  parity: number;
+  /** Frames that parity of the peer gave us. */
+  repaired: number;
+  /** By our queue: packets marked with congestion experienced, packets dropped. */
+  marks: number;
+  drops: number;
+  /** Frames given up at their deadline. */
+  expired: number;
+  /** Of the newest packet that left our queue. */
+  queueMicros: number;
+  queuePackets: number;
+  queueBytes: number;
+  /** Standing queue of the underlay, as the congestion controller sees it. */
+  underlayQueueMicros: number;
+  windowBytes: number;
+  inFlightBytes: number;
+  bytesPerSecond: number;
+  mode: 'start' | 'delay' | 'competing';
+}
+
+/** A flow that ends at this node, as its exit knows it. */
+export interface IncomingFlowReport {
+  /** Node id that it comes from. */
+  node: number;
+  /** The flow's label, which its source made by `flowHash`. */
+  label: number;
+  /** Where the exit knows it. */
+  tuple?: FlowTuple;
+  service: number;
+  delivered: number;
+  /** Packets put in order. */
+  reordered: number;
+  /** Gaps that were no longer waited for. */
+  skipped: number;
+  duplicates: number;
+  held: number;
+  idleMicros: number;
 }
 
 export interface WorkerReport {
@@ -108,4 +191,7 @@ export type FromWorker =
   | { type: 'echo-reply'; reply: EchoReply }
   | { type: 'echo-error'; id: number; number: number; from: number; code: number }
   | { type: 'report'; id: number; report: WorkerReport }
+  | { type: 'flows'; id: number; outgoing: FlowReport[]; incoming: IncomingFlowReport[] }
+  /** How many flows matched. */
+  | { type: 'flow-set'; id: number; flows: number }
   | { type: 'stopped' };

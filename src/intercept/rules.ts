@@ -1,13 +1,20 @@
 /**
- * The rules of `intercept.rules`, compiled to a function that the way in asks once per packet read from the device. First
- * match wins; a packet that no rule names goes over the overlay, best effort.
+ * The rules of `intercept.rules`, compiled to a function that the way in asks once per flow (`flow-cache.ts`). First match wins; a
+ * packet that no rule names goes over the overlay. Where no service is named it is the one that the socket's DSCP asks for,
+ * else the default of the protocol.
  *
  * Addresses are four 32-bit words, most significant first, an IPv4 address as ::ffff:a.b.c.d, as they lie in
  * endpoints and forwarding tables. Signed and unsigned words are equally good.
  */
-
-/** Service numbers as they stand in the routed header (docs/wire-format.md). */
-export const SERVICE_BEST_EFFORT = 0;
+import {
+  DEFAULT_SERVICES,
+  defaultService,
+  ORIGIN_DEFAULT,
+  ORIGIN_DSCP,
+  ORIGIN_RULE,
+  type ServiceDefaults,
+  serviceOfDscp,
+} from './services.js';
 
 export interface RulePrefix {
   version: 4 | 6;
@@ -29,7 +36,8 @@ export interface RuleMatch {
 
 export interface Rule {
   match: RuleMatch;
-  action: { do: 'overlay'; service: number } | { do: 'drop' };
+  /** A service number; undefined: by DSCP, then the protocol's default. */
+  action: { do: 'overlay'; service: number | undefined } | { do: 'drop' };
 }
 
 /** What a rule can ask about a packet. One object per caller, refilled per packet. */
@@ -50,38 +58,58 @@ export interface Verdict {
   readonly do: 'overlay' | 'drop';
   /** Of an overlay verdict, else 0. */
   readonly service: number;
-  /** Index of the rule that decided, -1 for the default. */
+  /** ORIGIN_…: what chose the service; ORIGIN_RULE for a dropped packet. */
+  readonly origin: number;
+  /** Index of the rule that matched, -1 for none. */
   readonly rule: number;
 }
 
 export type Classify = (input: RuleInput) => Verdict;
 
-const DEFAULT_VERDICT: Verdict = Object.freeze({ do: 'overlay', service: SERVICE_BEST_EFFORT, rule: -1 });
-
 /** The classifier allocates nothing: it returns one of the verdicts made here. */
-export function compileRules(rules: readonly Rule[]): Classify {
+export function compileRules(
+  rules: readonly Rule[],
+  defaults: Readonly<ServiceDefaults> = DEFAULT_SERVICES,
+): Classify {
+  const unnamed = byDscpOrDefault(-1, defaults);
   const compiled = rules.map((rule, index) => ({
     prefixesTo: rule.match.to?.map(maskPrefix),
     prefixesFrom: rule.match.from?.map(maskPrefix),
     protocols: rule.match.protocols,
     ports: rule.match.ports,
     dscp: rule.match.dscp ?? -1,
-    verdict: Object.freeze<Verdict>({
-      do: rule.action.do,
-      service: rule.action.do === 'overlay' ? rule.action.service : 0,
-      rule: index,
-    }),
+    outcome: outcomeOf(rule.action, index, defaults),
   }));
-  if (compiled.length === 0) return () => DEFAULT_VERDICT;
   return (input) => {
     for (let i = 0; i < compiled.length; i++) {
-      if (matches(compiled[i], input)) return compiled[i].verdict;
+      if (matches(compiled[i], input)) return compiled[i].outcome(input);
     }
-    return DEFAULT_VERDICT;
+    return unnamed(input);
   };
 }
 
-interface MaskedPrefix {
+function outcomeOf(action: Rule['action'], rule: number, defaults: Readonly<ServiceDefaults>): Classify {
+  if (action.do === 'overlay' && action.service === undefined) return byDscpOrDefault(rule, defaults);
+  const service = action.do === 'overlay' ? action.service! : 0;
+  const verdict = Object.freeze<Verdict>({ do: action.do, service, origin: ORIGIN_RULE, rule });
+  return () => verdict;
+}
+
+function byDscpOrDefault(rule: number, defaults: Readonly<ServiceDefaults>): Classify {
+  const verdict = (service: number, origin: number) =>
+    Object.freeze<Verdict>({ do: 'overlay', service, origin, rule });
+  const byDscp = Array.from({ length: 64 }, (_, dscp) => {
+    const service = serviceOfDscp(dscp);
+    return service < 0 ? undefined : verdict(service, ORIGIN_DSCP);
+  });
+  const byProtocol = Array.from({ length: 256 }, (_, protocol) =>
+    verdict(defaultService(protocol, defaults), ORIGIN_DEFAULT),
+  );
+  return ({ dscp, protocol }) => byDscp[dscp] ?? byProtocol[protocol];
+}
+
+/** A prefix as it is compared: words outside its length are zero. */
+export interface MaskedPrefix {
   version: number;
   words: readonly number[];
   masks: readonly number[];
@@ -93,7 +121,6 @@ interface CompiledRule {
   protocols: readonly number[] | undefined;
   ports: RuleMatch['ports'] | undefined;
   dscp: number;
-  verdict: Verdict;
 }
 
 function matches(rule: CompiledRule, input: RuleInput): boolean {
@@ -114,21 +141,23 @@ function inPorts(ports: NonNullable<RuleMatch['ports']>, port: number): boolean 
 
 function inPrefixes(prefixes: readonly MaskedPrefix[], version: number, address: ArrayLike<number>): boolean {
   for (let i = 0; i < prefixes.length; i++) {
-    const { words, masks } = prefixes[i];
-    if (
-      prefixes[i].version === version &&
-      (address[0] & masks[0]) === words[0] &&
-      (address[1] & masks[1]) === words[1] &&
-      (address[2] & masks[2]) === words[2] &&
-      (address[3] & masks[3]) === words[3]
-    ) {
-      return true;
-    }
+    if (inPrefix(prefixes[i], version, address)) return true;
   }
   return false;
 }
 
-function maskPrefix(prefix: RulePrefix): MaskedPrefix {
+export function inPrefix(prefix: MaskedPrefix, version: number, address: ArrayLike<number>): boolean {
+  const { words, masks } = prefix;
+  return (
+    prefix.version === version &&
+    (address[0] & masks[0]) === words[0] &&
+    (address[1] & masks[1]) === words[1] &&
+    (address[2] & masks[2]) === words[2] &&
+    (address[3] & masks[3]) === words[3]
+  );
+}
+
+export function maskPrefix(prefix: RulePrefix): MaskedPrefix {
   const masks = prefix.words.map((_, i) => wordMask(prefix.bits - 32 * i));
   return { version: prefix.version, masks, words: prefix.words.map((word, i) => word & masks[i]) };
 }

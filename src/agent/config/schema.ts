@@ -6,7 +6,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { nodeNameProblem } from '../../crypto/identity/name.js';
 import type { Rule, RulePrefix } from '../../intercept/rules.js';
-import { SERVICE_BEST_EFFORT } from '../../intercept/rules.js';
+import { SERVICE_BEST_EFFORT } from '../../intercept/services.js';
 import { parseNamedEndpoint, parseRulePrefix } from './address.js';
 import type { NamedEndpoint } from './config.js';
 import {

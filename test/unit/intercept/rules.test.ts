@@ -3,6 +3,15 @@ import { expect, test } from 'vitest';
 import { parseRulePrefix } from '../../../src/agent/config/address.js';
 import { compileRules } from '../../../src/intercept/rules.js';
 import type { Rule, RuleInput, RuleMatch, RulePrefix } from '../../../src/intercept/rules.js';
+import {
+  ORIGIN_DEFAULT,
+  ORIGIN_DSCP,
+  ORIGIN_RULE,
+  SERVICE_BEST_EFFORT,
+  SERVICE_REALTIME,
+  SERVICE_RELIABLE,
+} from '../../../src/intercept/services.js';
+import * as routed from '../../../src/overlay/wire/routed.js';
 
 const prefix = (text: string): RulePrefix => {
   const parsed = parseRulePrefix(text);
@@ -27,11 +36,15 @@ const packet = (from: string, to: string, rest: Partial<RuleInput> = {}): RuleIn
 const drops = (match: RuleMatch, input: RuleInput): boolean =>
   compileRules([{ match, action: { do: 'drop' } }])(input).do === 'drop';
 
-test('without a match a packet goes over the overlay, best effort', () => {
-  const expected = { do: 'overlay', service: 0, rule: -1 };
-  expect(compileRules([])(packet('10.0.0.1', '10.0.0.2'))).toEqual(expected);
-  const rules: Rule[] = [{ match: { dscp: 1 }, action: { do: 'drop' } }];
-  expect(compileRules(rules)(packet('10.0.0.1', '10.0.0.2'))).toEqual(expected);
+test('without a match a packet goes over the overlay with the service of its protocol', () => {
+  const chosen = (rules: Rule[], protocol: number) =>
+    compileRules(rules)(packet('10.0.0.1', '10.0.0.2', { protocol }));
+  const expected = { do: 'overlay', origin: ORIGIN_DEFAULT, rule: -1 };
+  for (const rules of [[], [{ match: { dscp: 1 }, action: { do: 'drop' as const } }]]) {
+    expect(chosen(rules, 6)).toEqual({ ...expected, service: SERVICE_RELIABLE });
+    expect(chosen(rules, 17)).toEqual({ ...expected, service: SERVICE_BEST_EFFORT });
+    expect(chosen(rules, 1)).toEqual({ ...expected, service: SERVICE_BEST_EFFORT });
+  }
 });
 
 test('the first rule that matches decides', () => {
@@ -40,9 +53,44 @@ test('the first rule that matches decides', () => {
     { match: { to: [prefix('10.0.0.0/8')] }, action: { do: 'drop' } },
     { match: {}, action: { do: 'overlay', service: 0 } },
   ]);
-  expect(classify(packet('10.0.0.1', '10.0.0.2'))).toEqual({ do: 'overlay', service: 0, rule: 0 });
-  expect(classify(packet('10.0.0.1', '10.0.0.3'))).toEqual({ do: 'drop', service: 0, rule: 1 });
+  const passed = { do: 'overlay', service: 0, origin: ORIGIN_RULE, rule: 0 };
+  const dropped = { do: 'drop', service: 0, origin: ORIGIN_RULE, rule: 1 };
+  expect(classify(packet('10.0.0.1', '10.0.0.2'))).toEqual(passed);
+  expect(classify(packet('10.0.0.1', '10.0.0.3'))).toEqual(dropped);
   expect(classify(packet('10.0.0.1', '11.0.0.3')).rule).toBe(2);
+});
+
+test("a rule's service goes before the socket's DSCP, that before the default", () => {
+  const defaults = { tcp: SERVICE_BEST_EFFORT, udp: SERVICE_REALTIME, other: SERVICE_RELIABLE };
+  const rules: Rule[] = [
+    { match: { to: [prefix('10.0.0.2')] }, action: { do: 'overlay', service: SERVICE_BEST_EFFORT } },
+    { match: { to: [prefix('10.0.0.3')] }, action: { do: 'overlay', service: undefined } },
+  ];
+  const classify = compileRules(rules, defaults);
+  const chosen = (to: string, dscp: number, protocol = 6) => {
+    const { service, origin, rule } = classify(packet('10.0.0.1', to, { dscp, protocol }));
+    return [service, origin, rule];
+  };
+  expect(chosen('10.0.0.2', 46)).toEqual([SERVICE_BEST_EFFORT, ORIGIN_RULE, 0]);
+  for (const [to, rule] of [
+    ['10.0.0.3', 1],
+    ['10.0.0.4', -1],
+  ] as const) {
+    expect(chosen(to, 11)).toEqual([SERVICE_RELIABLE, ORIGIN_DSCP, rule]);
+    expect(chosen(to, 46)).toEqual([SERVICE_REALTIME, ORIGIN_DSCP, rule]);
+    expect(chosen(to, 15)).toEqual([SERVICE_REALTIME, ORIGIN_DSCP, rule]);
+    expect(chosen(to, 10)).toEqual([SERVICE_BEST_EFFORT, ORIGIN_DEFAULT, rule]);
+    expect(chosen(to, 0, 17)).toEqual([SERVICE_REALTIME, ORIGIN_DEFAULT, rule]);
+    expect(chosen(to, 0, 255)).toEqual([SERVICE_RELIABLE, ORIGIN_DEFAULT, rule]);
+  }
+});
+
+test("service numbers are the routed header's", () => {
+  expect([SERVICE_BEST_EFFORT, SERVICE_RELIABLE, SERVICE_REALTIME]).toEqual([
+    routed.SERVICE_BEST_EFFORT,
+    routed.SERVICE_RELIABLE,
+    routed.SERVICE_REALTIME,
+  ]);
 });
 
 test('every key of a match has to fit', () => {
