@@ -102,7 +102,10 @@ export class Link {
     return this.isUp ? this.sender.send(message) : 'down';
   }
 
-  /** Takes the link frames that fill `length` bytes at `at`: the body of an authentic record. */
+  /**
+   * Takes the link frames that fill `length` bytes at `at`: the body of an authentic record, or as much of it as lies before its
+   * routed frame. One that is left on is rejected: a link has no use for it.
+   */
   receive(now: number, view: DataView, at: number, length: number): LinkEvent[] {
     const events: LinkEvent[] = [];
     if (this.state.name === 'closed') return events;
@@ -112,7 +115,8 @@ export class Link {
       const frame = decodeLinkFrame(this.frames.type, view, this.frames.at, this.frames.length);
       this.receiveFrame(now, frame, events);
     }
-    if (this.frames.malformed) events.push({ type: 'rejected', reason: 'malformed-rest' });
+    if (this.frames.malformed || this.frames.routedAt >= 0)
+      events.push({ type: 'rejected', reason: 'malformed-rest' });
     return events;
   }
 

@@ -1,15 +1,21 @@
 /**
  * Link frames: `type (1) · length of value (2) · value`, any number of them in a record's body. They concern one link and are
- * never forwarded. `LinkFrames` walks them without allocating; `decodeLinkFrame` gives one as a value.
+ * never forwarded. `LinkFrames` walks them without allocating; `decodeLinkFrame` gives one as a value. Recovery's frames (0x05 to
+ * 0x08) run per packet: their codecs are `recovery` and `repair`, and `decodeLinkFrame` takes them for unknown.
  *
  * Encoders write a whole frame, head included, and return the offset behind it; the caller has seen to the room.
  */
 import { reject, type Reject } from './reject.js';
+import { isRouted } from './routed.js';
 
 export const FRAME_HELLO = 0x01;
 export const FRAME_STREAM = 0x02;
 export const FRAME_STREAM_ACK = 0x03;
 export const FRAME_CLOSE = 0x04;
+export const FRAME_ACK = 0x05;
+export const FRAME_REPEAT = 0x06;
+export const FRAME_REPAIR = 0x07;
+export const FRAME_REPORT = 0x08;
 
 /** Bytes of type and length in front of every link frame's value. */
 export const LINK_FRAME_HEAD = 3;
@@ -25,6 +31,16 @@ export const STREAM_LAST = 0x02;
 export const STREAM_DATA_MAX = 1100;
 
 export const STREAM_ACK_SIZE = 16;
+
+/** Bytes of an acknowledgement's value in front of its pairs of gap and range, of a pair, and how many of those there may be. */
+export const ACK_HEAD_SIZE = 11;
+export const ACK_PAIR_SIZE = 4;
+export const ACK_PAIRS_MAX = 30;
+
+export const REPEAT_SIZE = 3;
+/** Bytes of a repair's value in front of its coded bytes. */
+export const REPAIR_HEAD_SIZE = 6;
+export const REPORT_SIZE = 18;
 
 export const CLOSE_STOPPING = 1;
 export const CLOSE_REPLACED = 2;
@@ -83,7 +99,10 @@ export type LinkFrame = Hello | StreamFrame | StreamAck | Close | UnknownFrame;
 
 const UNKNOWN: UnknownFrame = { type: 'unknown' };
 
-/** A cursor over the link frames of a body. Reusable: `reset`, then `next` until it is false. */
+/**
+ * A cursor over the link frames of a body. Reusable: `reset`, then `next` until it is false. A routed frame ends them: what it is and
+ * whether it may stand there is for the caller to say.
+ */
 export class LinkFrames {
   private view: DataView = new DataView(new ArrayBuffer(0));
   private position = 0;
@@ -93,26 +112,33 @@ export class LinkFrames {
   /** Where its value lies. */
   at = 0;
   length = 0;
-  /** A frame didn't fit, or was a routed one: the rest of the record is dropped. */
+  /** A frame didn't fit, or was of neither kind: the rest of the record is dropped. */
   malformed = false;
+  /** Where the routed frame begins that fills the rest of the body; -1: none met yet. */
+  routedAt = -1;
 
   reset(view: DataView, at: number, length: number): void {
     this.view = view;
     this.position = at;
     this.end = at + length;
     this.malformed = false;
+    this.routedAt = -1;
   }
 
-  /** Moves to the next frame; false at the end or at a malformed one. */
+  /** Moves to the next link frame; false at the end, at a malformed one, or at a routed one. */
   next(): boolean {
-    if (this.position === this.end || this.malformed) return false;
+    if (this.position === this.end || this.malformed || this.routedAt >= 0) return false;
+    this.type = this.view.getUint8(this.position);
+    if (isRouted(this.type)) {
+      this.routedAt = this.position;
+      return false;
+    }
     this.malformed = !this.readHead();
     return !this.malformed;
   }
 
   private readHead(): boolean {
     if (this.end - this.position < LINK_FRAME_HEAD) return false;
-    this.type = this.view.getUint8(this.position);
     this.length = this.view.getUint16(this.position + 1);
     this.at = this.position + LINK_FRAME_HEAD;
     this.position = this.at + this.length;

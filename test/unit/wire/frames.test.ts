@@ -77,12 +77,32 @@ describe('link frames', () => {
     }
   });
 
-  it('of type 0 or of a routed type drop the rest of the record', () => {
+  it('of type 0 or of no kind drop the rest of the record', () => {
     const v = view();
-    for (const type of [0x00, 0x10, 0xff]) {
+    for (const type of [0x00, 0x20, 0xff]) {
       v.setUint8(AT, type);
       expect(walk(v, AT, 3)).toEqual(['malformed']);
     }
+  });
+
+  it('end where a routed frame begins, however short it is', () => {
+    const v = view();
+    const routed = frames.encodeClose(v, AT, 'stopping');
+    const cursor = new frames.LinkFrames();
+    for (const type of [0x10, 0x1f]) {
+      v.setUint8(routed, type);
+      for (const from of [AT, routed]) {
+        for (const more of [1, 2, 30]) {
+          cursor.reset(v, from, routed + more - from);
+          expect(cursor.routedAt).toBe(-1);
+          while (cursor.next()) expect(cursor.type).toBe(frames.FRAME_CLOSE);
+          expect([cursor.routedAt, cursor.malformed, cursor.next()]).toEqual([routed, false, false]);
+        }
+      }
+    }
+    cursor.reset(v, AT, routed - AT);
+    while (cursor.next());
+    expect(cursor.routedAt).toBe(-1);
   });
 
   it('may be extended where the format says so', () => {
