@@ -1,0 +1,85 @@
+/**
+ * The window while the queue is ours: as much as keeps a small queue, whatever is lost. FAST TCP's rule (Wei, Jin, Low, Hegde 2006, eq. 3),
+ * w ← w·(base + T)/rtt + α, once a round, on the window that the measured round trip belongs to. At rest rate·(queue − T) = α/rtt-round, which
+ * is the same for all who share a bottleneck only if they have the same rate: so α, not T, is what makes shares equal; and loss doesn't
+ * occur in it. Windows in bytes, times in µs. Pure.
+ */
+
+/** The queue that we keep, µs. Tuned: what a pacer with timers of 1 ms needs in order to keep the link busy. */
+const QUEUE_TIME = 3000;
+/** And no less than so many packets' time on the link, but no more than the greatest. */
+const QUEUE_PACKETS = 2;
+const GREATEST_QUEUE_TIME = 25_000;
+/** α is so many packets times the root of the window in packets: small on slow links, convergent on fast ones. Tuned. */
+const INCREASE = 0.2;
+/** Most change by one round. */
+const LEAST_FACTOR = 0.6;
+const GREATEST_FACTOR = 2;
+/** After so many rounds with hardly any queue, growth quickens each round up to the greatest. Tuned. */
+const CALM_ROUNDS = 3;
+const CALM_GROWTH = 0.05;
+const GREATEST_CALM_GROWTH = 0.25;
+/** The window never exceeds the delivery rate by more: a policer drops and never delays. Tuned. */
+const OVER_DELIVERY = 1.5;
+
+export class DelayWindow {
+  window = 0;
+  /** The window in the round before: what is acknowledged now was sent by it. */
+  private before = 0;
+  private calm = 0;
+  private settling = 0;
+
+  constructor(private readonly packet: number) {}
+
+  /** Begins, or goes on after a drain, with `window`; the next two rounds still show what was before. */
+  enter(window: number): void {
+    this.window = window;
+    this.before = window;
+    this.calm = 0;
+    this.settling = 2;
+  }
+
+  /** The queue that is kept at `rate` (bytes per µs; 0: unknown), µs. */
+  queueTime(rate: number): number {
+    if (rate === 0) return QUEUE_TIME;
+    return Math.min(GREATEST_QUEUE_TIME, Math.max(QUEUE_TIME, (QUEUE_PACKETS * this.packet) / rate));
+  }
+
+  /** The queue that is there at rest when nobody else uses the link, µs. */
+  ownQueue(rate: number): number {
+    return this.queueTime(rate) + (rate === 0 ? 0 : this.increase(this.window) / rate);
+  }
+
+  /** A round in which the window was full ended with this standing round trip. `rate` is the greatest of late. */
+  onRound(standingRtt: number, base: number, rate: number, least: number): void {
+    if (this.settling > 0) {
+      this.settling--;
+      return;
+    }
+    const target = this.queueTime(rate);
+    this.calm = standingRtt - base < target / 2 ? this.calm + 1 : 0;
+    const factor = Math.min(GREATEST_FACTOR, Math.max(LEAST_FACTOR, (base + target) / standingRtt));
+    const next = Math.max(
+      this.before * factor + this.increase(this.before),
+      this.window * this.calmFactor(),
+      least,
+    );
+    this.before = this.window;
+    const most = OVER_DELIVERY * rate * (base + target) + 4 * this.packet;
+    this.window = Math.min(next, Math.max(most, least));
+  }
+
+  /** A mark, or loss beyond what chance explains. */
+  reduce(factor: number, least: number): void {
+    this.enter(Math.max(least, this.window * factor));
+  }
+
+  private increase(window: number): number {
+    return INCREASE * Math.sqrt(window * this.packet);
+  }
+
+  private calmFactor(): number {
+    if (this.calm <= CALM_ROUNDS) return 0;
+    return 1 + Math.min(GREATEST_CALM_GROWTH, CALM_GROWTH * 2 ** (this.calm - CALM_ROUNDS - 1));
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * When to stop doubling: as soon as round trips grow (HyStart++, RFC 9406 §4.2), not only when the queue overflows. Its cautious second
+ * phase is missing on purpose: leaving early costs little, as the delay mode grows fast while there is no queue. Times in µs. Pure.
+ */
+
+/** Samples whose least counts: one late packet is no queue (RFC 9406: N_RTT_SAMPLE). */
+const SAMPLES = 8;
+/** The rise that counts is an eighth of the base, within these bounds. RFC 9406 has 4 and 16 ms; tuned down, see above. */
+const LEAST_RISE = 4000;
+const GREATEST_RISE = 6000;
+const RISE_SHARE = 1 / 8;
+
+export class StartUp {
+  private least = Infinity;
+  private samples = 0;
+
+  /** True where the round trip has risen above `base` for good. */
+  hasRisen(rtt: number, base: number): boolean {
+    if (rtt < this.least) this.least = rtt;
+    if (++this.samples < SAMPLES) return false;
+    const risen = this.least >= base + Math.min(GREATEST_RISE, Math.max(LEAST_RISE, base * RISE_SHARE));
+    this.restart();
+    return risen;
+  }
+
+  restart(): void {
+    this.least = Infinity;
+    this.samples = 0;
+  }
+}
