@@ -213,6 +213,8 @@ export class AgentControl implements AgentApi {
       ...this.config,
       peers: next.peers,
       intercept: { ...this.config.intercept, rules: next.intercept.rules },
+      services: next.services,
+      links: next.links,
       log: next.log,
     };
     log.level = next.log.level;

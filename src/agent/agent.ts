@@ -10,10 +10,10 @@ import type { Cipher } from '../io/ports.js';
 import { TokenBucket } from '../intercept/rate-limit.js';
 import { Router } from '../overlay/route/router.js';
 import type { RouterAction, RouterNotice } from '../overlay/route/actions.js';
-import { LANES } from '../overlay/forward/sender.js';
+import { LANES } from '../overlay/wire/lanes.js';
 import type { Config, Identity } from './config/index.js';
 import { type Endpoint, endpointHost, endpointKey } from './endpoint.js';
-import type { FromWorker, ToWorker } from './messages.js';
+import { type FromWorker, OUTER_DSCP_COPY, type ToWorker } from './messages.js';
 import { type Peer, PeerBook } from './peers.js';
 
 export interface Clock {
@@ -98,7 +98,7 @@ export class Agent {
   start(): void {
     const { config } = this.parts;
     this.configurePeers(config);
-    this.parts.post({ type: 'rules', rules: config.intercept.rules });
+    this.configureData(config);
     this.performRouting(this.router.timeout(this.now(), this.parts.clock.wall()));
     this.rearm();
   }
@@ -107,7 +107,7 @@ export class Agent {
   reconfigure(config: Config): void {
     this.parts.config = config;
     this.configurePeers(config);
-    this.parts.post({ type: 'rules', rules: config.intercept.rules });
+    this.configureData(config);
     this.rearm();
   }
 
@@ -166,6 +166,8 @@ export class Agent {
       case 'ready':
       case 'fatal':
       case 'report':
+      case 'flows':
+      case 'flow-set':
       case 'stopped':
         break;
       default:
@@ -182,6 +184,14 @@ export class Agent {
 
   private now(): number {
     return this.parts.clock.now();
+  }
+
+  /** What the worker is to do with packets. */
+  private configureData({ intercept, services, links }: Config): void {
+    const { post } = this.parts;
+    post({ type: 'rules', rules: intercept.rules, defaults: services.default });
+    const dscp = links.outerDscp === 'copy' ? OUTER_DSCP_COPY : links.outerDscp;
+    post({ type: 'outer-dscp', dscp });
   }
 
   // --- peers ---

@@ -17,6 +17,7 @@ import type { FromWorker, ToWorker, WorkerReport } from '../../src/agent/message
 import { ForwardingWorker } from '../../src/agent/worker/forwarding-worker.js';
 import { KEY_SLOTS, MAX_NEIGHBOURS } from '../../src/agent/worker/sizes.js';
 import { TrustStore } from '../../src/crypto/identity/index.js';
+import { DEFAULT_SERVICES } from '../../src/intercept/services.js';
 import { formatAddress, parseAddress } from '../../src/io/plain/address.js';
 import {
   createMemoryIo,
@@ -349,6 +350,8 @@ export class SimAgent {
       tun: { name: 'cw0', mtu: 1380 },
       peers: peers.filter(({ endpoints }) => endpoints.length > 0),
       intercept: { mode: 'split', participants: false, rules: [] },
+      services: { default: { ...DEFAULT_SERVICES } },
+      links: { outerDscp: 0 },
       control: { socket: '' },
       log: { level: 'warn' },
     };

@@ -1,5 +1,6 @@
 /** What the agent runs on: the configuration file with every default filled in and every value parsed. */
 import type { Rule } from '../../intercept/rules.js';
+import type { ServiceDefaults } from '../../intercept/services.js';
 
 /** An endpoint and how the file writes it. `host` is an address without brackets. */
 export interface NamedEndpoint {
@@ -29,6 +30,9 @@ export interface Config {
   tun: { name: string; mtu: number };
   peers: PeerConfig[];
   intercept: { mode: 'split'; participants: false; rules: Rule[] };
+  services: { default: ServiceDefaults };
+  /** DSCP of datagrams that carry data; `copy`: that of the packet inside. */
+  links: { outerDscp: 'copy' | number };
   control: { socket: string; metrics?: NamedEndpoint };
   log: { level: LogLevel };
 }

@@ -49,18 +49,31 @@ export function parseConfig(
 }
 
 /** Key paths that a reload applies; every other key takes a restart. docs/configuration.md says the same. */
-export const RELOADABLE: readonly string[] = ['peers', 'intercept.rules', 'log.level'];
+export const RELOADABLE: readonly string[] = [
+  'peers',
+  'intercept.rules',
+  'services.default',
+  'links.outer_dscp',
+  'log.level',
+];
 
 /** Which keys differ between two configurations, apart by what a reload does with them. */
 export function diffConfig(before: Config, after: Config): { applied: string[]; restart: string[] } {
   const leaves = [
     'node',
     ...['pki.ca', 'pki.cert', 'pki.key', 'listen.host', 'listen.port', 'tun.name', 'tun.mtu', 'peers'],
-    ...['intercept.mode', 'intercept.participants', 'intercept.rules', 'control.socket', 'control.metrics'],
-    'log.level',
+    ...[
+      'intercept.mode',
+      'intercept.participants',
+      'intercept.rules',
+      'services.default',
+      'links.outer_dscp',
+    ],
+    ...['control.socket', 'control.metrics', 'log.level'],
   ];
   const at = (config: Config, key: string): string => {
-    const [section, name] = key.split('.') as [keyof Config, string?];
+    const camel = key.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+    const [section, name] = camel.split('.') as [keyof Config, string?];
     const value: unknown = config[section];
     return JSON.stringify(name === undefined ? value : (value as Record<string, unknown>)[name]) ?? '';
   };
@@ -126,7 +139,8 @@ function finish(parsed: ParsedFile, file: string, source: Source, env: NodeJS.Pr
   if (problems.length > 0) throw new ConfigError(problems);
   const { metrics } = parsed.control;
   const socket = resolve(dirname(file), parsed.control.socket);
-  return { ...parsed, file, pki, control: { socket, ...(metrics && { metrics }) } };
+  const links = { outerDscp: parsed.links.outer_dscp };
+  return { ...parsed, file, pki, links, control: { socket, ...(metrics && { metrics }) } };
 }
 
 /** A parsed document and where its nodes stand. */

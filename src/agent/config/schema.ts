@@ -6,7 +6,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { nodeNameProblem } from '../../crypto/identity/name.js';
 import type { Rule, RulePrefix } from '../../intercept/rules.js';
-import { SERVICE_BEST_EFFORT } from '../../intercept/services.js';
+import { DEFAULT_SERVICES, SERVICE_NAMES } from '../../intercept/services.js';
 import { parseNamedEndpoint, parseRulePrefix } from './address.js';
 import type { NamedEndpoint } from './config.js';
 import {
@@ -93,12 +93,26 @@ function oneOrMore<T>(item: z.ZodType<T>): z.ZodType<T[]> {
   ) as unknown as z.ZodType<T[]>;
 }
 
-const LATER_SERVICES = ['reliable', 'realtime', 'redundant', 'intrusion-tolerant'];
+const LATER_SERVICES = ['redundant', 'intrusion-tolerant'];
 
 const service = z.string().transform((text, context): number => {
-  if (text === 'best-effort') return SERVICE_BEST_EFFORT;
+  const known = (SERVICE_NAMES as readonly string[]).indexOf(text);
+  if (known >= 0) return known;
   const later = LATER_SERVICES.includes(text);
-  context.addIssue(later ? notYet(`service ${text}`) : `"${text}" is no service; use best-effort`);
+  context.addIssue(
+    later ? notYet(`service ${text}`) : `"${text}" is no service; use ${SERVICE_NAMES.join(', ')}`,
+  );
+  return z.NEVER;
+});
+
+const dscp = z.int('a DSCP is a whole number').min(0, 'a DSCP is 0 to 63').max(63, 'a DSCP is 0 to 63');
+
+/** `none` is 0: class selector 0, best effort (RFC 2474 §4.1). */
+const outerDscp = z.union([z.string(), z.number()]).transform((value, context): 'copy' | number => {
+  if (value === 'copy') return value;
+  if (value === 'none') return 0;
+  if (dscp.safeParse(value).success) return Number(value);
+  context.addIssue(`"${value}" is no choice; use none, copy or a DSCP, 0 to 63`);
   return z.NEVER;
 });
 
@@ -110,11 +124,7 @@ const rule = z
         from: oneOrMore(prefix).optional(),
         proto: protocol.optional(),
         port: oneOrMore(portRange).optional(),
-        dscp: z
-          .int('a DSCP is a whole number')
-          .min(0, 'a DSCP is 0 to 63')
-          .max(63, 'a DSCP is 0 to 63')
-          .optional(),
+        dscp: dscp.optional(),
       })
       .prefault({}),
     do: z.enum(['overlay', 'drop'], {
@@ -146,8 +156,7 @@ const rule = z
     const { proto, port: ports, ...same } = match;
     return {
       match: { ...same, ...(proto && { protocols: proto }), ...(ports && { ports }) } as Rule['match'],
-      action:
-        rest.do === 'drop' ? { do: 'drop' } : { do: 'overlay', service: rest.service ?? SERVICE_BEST_EFFORT },
+      action: rest.do === 'drop' ? { do: 'drop' } : { do: 'overlay', service: rest.service },
     };
   });
 
@@ -199,6 +208,18 @@ export const schema = z.strictObject({
       rules: z.array(rule).default([]),
     })
     .prefault({}),
+  services: z
+    .strictObject({
+      default: z
+        .strictObject({
+          tcp: service.default(DEFAULT_SERVICES.tcp),
+          udp: service.default(DEFAULT_SERVICES.udp),
+          other: service.default(DEFAULT_SERVICES.other),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+  links: z.strictObject({ outer_dscp: outerDscp.default(0) }).prefault({}),
   control: z
     .strictObject({
       socket: path.max(107, 'a socket path has at most 107 characters').default(DEFAULT_SOCKET),

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { FromWorker } from '../../../src/agent/messages.js';
 import { KEY_SLOTS, MAX_NEIGHBOURS } from '../../../src/agent/worker/sizes.js';
 import { MAX_SESSIONS } from '../../../src/crypto/session.js';
+import { DEFAULT_SERVICES } from '../../../src/intercept/services.js';
 import { WorkerPair } from '../../support/forward/worker-pair.js';
 import { Random } from '../../support/sim/random.js';
 import { buildPacket, UDP } from '../../support/native-packets.js';
@@ -255,10 +256,14 @@ describe('rules', () => {
     pair.join();
     pair.time.advance(SECOND);
     expect(ping('a', 'b')).toBe(true);
-    pair.tell('a', { type: 'rules', rules: [{ match: {}, action: { do: 'drop' } }] });
+    pair.tell('a', {
+      type: 'rules',
+      rules: [{ match: {}, action: { do: 'drop' } }],
+      defaults: DEFAULT_SERVICES,
+    });
     expect(ping('a', 'b')).toBe(false);
     expect(pair.report('a').drops['rule']).toBe(1);
-    pair.tell('a', { type: 'rules', rules: [] });
+    pair.tell('a', { type: 'rules', rules: [], defaults: DEFAULT_SERVICES });
     expect(ping('a', 'b')).toBe(true);
   });
 });

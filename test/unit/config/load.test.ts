@@ -30,6 +30,8 @@ describe('a configuration that is right', () => {
       tun: { name: 'cw0', mtu: 1380 },
       peers: [],
       intercept: { mode: 'split', participants: false, rules: [] },
+      services: { default: { tcp: 1, udp: 0, other: 0 } },
+      links: { outerDscp: 0 },
       control: { socket: '/run/causeway/causeway.sock' },
       log: { level: 'info' },
     });
@@ -86,8 +88,27 @@ describe('a configuration that is right', () => {
         },
         action: { do: 'drop' },
       },
-      { match: {}, action: { do: 'overlay', service: 0 } },
+      { match: {}, action: { do: 'overlay', service: undefined } },
     ]);
+  });
+
+  test('knows services by name, in rules and as defaults', () => {
+    const { intercept, services } = config(
+      'services: {default: {tcp: best-effort, other: realtime}}\nintercept: {rules: [{do: overlay, service: best-effort}, {do: overlay, service: reliable}, {do: overlay, service: realtime}]}',
+    );
+    expect(intercept.rules.map(({ action }) => action)).toEqual(
+      [0, 1, 2].map((service) => ({ do: 'overlay', service })),
+    );
+    expect(services.default).toEqual({ tcp: 0, udp: 0, other: 2 });
+  });
+
+  test.each([
+    ['none', 0],
+    ['copy', 'copy'],
+    ['0', 0],
+    ['46', 46],
+  ])('takes outer_dscp: %s', (text, value) => {
+    expect(config(`links: {outer_dscp: ${text}}`).links.outerDscp).toBe(value);
   });
 
   test('fills in the credentials directory, and nothing else', () => {
@@ -111,7 +132,7 @@ describe('a configuration that is wrong', () => {
     [
       'unknown key without a value',
       'zzzz:',
-      'zzzz: unknown key; known here: node, pki, listen, tun, peers, intercept, control, log',
+      'zzzz: unknown key; known here: node, pki, listen, tun, peers, intercept, services, links, control, log',
       3,
       1,
     ],
@@ -219,6 +240,27 @@ describe('a configuration that is wrong', () => {
       32,
     ],
     [
+      'unknown service',
+      'services: {default: {tcp: fast}}',
+      'services.default.tcp: "fast" is no service; use best-effort, reliable, realtime',
+      3,
+      22,
+    ],
+    [
+      'outer DSCP out of range',
+      'links: {outer_dscp: 64}',
+      'links.outer_dscp: "64" is no choice; use none, copy or a DSCP, 0 to 63',
+      3,
+      9,
+    ],
+    [
+      'outer DSCP of a word',
+      'links: {outer_dscp: keep}',
+      'links.outer_dscp: "keep" is no choice; use none, copy or a DSCP, 0 to 63',
+      3,
+      9,
+    ],
+    [
       'unknown level',
       'log: {level: verbose}',
       'log.level: use one of trace, debug, info, warn, error, fatal, silent',
@@ -251,8 +293,8 @@ describe('a configuration that is wrong', () => {
       13,
     ],
     [
-      'intercept: {rules: [{do: overlay, service: reliable}]}',
-      "intercept.rules[0].service: service reliable isn't available in this version",
+      'intercept: {rules: [{do: overlay, service: redundant}]}',
+      "intercept.rules[0].service: service redundant isn't available in this version",
       35,
     ],
     [
@@ -323,10 +365,10 @@ describe('the file itself', () => {
 
 test('a difference is told apart by what a reload does with it', () => {
   const after = config(
-    'peers: [{name: b}]\nlog: {level: debug}\ntun: {mtu: 1300}\ncontrol: {metrics: "127.0.0.1:1"}',
+    'peers: [{name: b}]\nlog: {level: debug}\ntun: {mtu: 1300}\ncontrol: {metrics: "127.0.0.1:1"}\nservices: {default: {udp: reliable}}\nlinks: {outer_dscp: copy}',
   );
   expect(diffConfig(config(''), after)).toEqual({
-    applied: ['peers', 'log.level'],
+    applied: ['peers', 'services.default', 'links.outer_dscp', 'log.level'],
     restart: ['tun.mtu', 'control.metrics'],
   });
   expect(diffConfig(after, after)).toEqual({ applied: [], restart: [] });
