@@ -1,19 +1,22 @@
 import { Worker } from 'node:worker_threads';
-import type { FromWorker, ToWorker, WorkerOptions, WorkerReport } from '../messages.js';
+import type { FlowFilter, FromWorker, ToWorker, WorkerOptions, WorkerReport } from '../messages.js';
+import type { FlowMatch } from '../../intercept/flow-cache.js';
 import { IoError } from '../../io/ports.js';
 
 export type Ready = Extract<FromWorker, { type: 'ready' }>;
+export type FlowLists = Extract<FromWorker, { type: 'flows' }>;
+type Answer = Extract<FromWorker, { type: 'report' | 'flows' | 'flow-set' }>;
 
-/** ms to wait for a report before the worker counts as stuck. */
-const REPORT_PATIENCE = 5000;
+/** ms to wait for an answer before the worker counts as stuck. */
+const ANSWER_PATIENCE = 5000;
 /** ms that the worker may take to say goodbye to its neighbours. */
 const STOP_PATIENCE = 2000;
 
-/** The main thread's end of the forwarding worker: typed messages, and reports as promises. */
+/** The main thread's end of the forwarding worker: typed messages, and answers as promises. */
 export class WorkerPort {
   private readonly worker: Worker;
-  private readonly reports = new Map<number, (report: WorkerReport) => void>();
-  private lastReport = 0;
+  private readonly questions = new Map<number, (answer: Answer) => void>();
+  private lastQuestion = 0;
   private stopped: (() => void) | undefined;
   private ended = false;
 
@@ -65,20 +68,18 @@ export class WorkerPort {
     if (!this.ended) this.worker.postMessage(message, transfer);
   }
 
-  /** The worker's numbers. Rejects when it doesn't answer. */
-  report(): Promise<WorkerReport> {
-    const id = ++this.lastReport;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.reports.delete(id);
-        reject(new Error(`the forwarding worker gave no report within ${REPORT_PATIENCE} ms`));
-      }, REPORT_PATIENCE);
-      this.reports.set(id, (report) => {
-        clearTimeout(timer);
-        resolve(report);
-      });
-      this.post({ type: 'report', id });
-    });
+  /** The worker's numbers. This and the next two reject when it doesn't answer. */
+  async report(): Promise<WorkerReport> {
+    return (await this.ask<'report'>((id) => ({ type: 'report', id }))).report;
+  }
+
+  flows(filter: FlowFilter): Promise<FlowLists> {
+    return this.ask<'flows'>((id) => ({ type: 'flows', id, filter }));
+  }
+
+  /** Resolves with the number of flows that matched. */
+  async setFlows(match: FlowMatch, service: number | null): Promise<number> {
+    return (await this.ask<'flow-set'>((id) => ({ type: 'flow-set', id, match, service }))).flows;
   }
 
   /** Says goodbye to all neighbours, closes device and socket, ends the thread. */
@@ -97,10 +98,28 @@ export class WorkerPort {
     await this.worker.terminate();
   }
 
+  /** `question` makes the message that asks; its answer is of type T and has its id. */
+  private ask<T extends Answer['type']>(
+    question: (id: number) => ToWorker,
+  ): Promise<Extract<Answer, { type: T }>> {
+    const id = ++this.lastQuestion;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.questions.delete(id);
+        reject(new Error(`the forwarding worker gave no answer within ${ANSWER_PATIENCE} ms`));
+      }, ANSWER_PATIENCE);
+      this.questions.set(id, (answer) => {
+        clearTimeout(timer);
+        resolve(answer as Extract<Answer, { type: T }>);
+      });
+      this.post(question(id));
+    });
+  }
+
   private receive(message: FromWorker): void {
-    if (message.type === 'report') {
-      this.reports.get(message.id)?.(message.report);
-      this.reports.delete(message.id);
+    if (message.type === 'report' || message.type === 'flows' || message.type === 'flow-set') {
+      this.questions.get(message.id)?.(message);
+      this.questions.delete(message.id);
     } else if (message.type === 'stopped') this.stopped?.();
     else this.onMessage(message);
   }
