@@ -1,10 +1,10 @@
-# make demo | test | bench | lint | build | install | uninstall | clean
+# make demo | test | bench | bench-recovery | lint | build | install | uninstall | clean
 # Each target first installs what is missing on a Debian host (scripts/deps); with nothing missing it touches nothing but this folder.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all demo test bench lint build install uninstall clean deps-build deps-demo deps-test deps-bench
+.PHONY: all demo test bench bench-recovery lint build install uninstall clean deps-build deps-demo deps-test deps-bench
 .DELETE_ON_ERROR:
 
 all: build
@@ -20,6 +20,9 @@ test: deps-test build
 
 bench: deps-bench build
 	bench/all
+
+bench-recovery: deps-bench build
+	node bench/recovery.mjs
 
 lint: node_modules/.package-lock.json
 	npx --no-install tsc --noEmit -p tsconfig.json

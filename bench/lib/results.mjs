@@ -22,3 +22,24 @@ export async function writeResults(name, results) {
 export function judge(what, value, bound, digits = 2) {
   return [what, value.toFixed(digits), `≤ ${bound}`, value <= bound ? 'met' : 'MISSED'];
 }
+
+/**
+ * A measured value and the bounds that it must keep, `least` and `most`, either or both; `unit` only names it.
+ * @returns {{what: string, value: number, asked: string, met: boolean, text: string}}
+ */
+export function check(what, value, { least, most, unit = '', digits = 2 }) {
+  const asked = [least !== undefined && `≥ ${least}${unit}`, most !== undefined && `≤ ${most}${unit}`];
+  return {
+    what,
+    value,
+    asked: asked.filter(Boolean).join(', '),
+    met: value >= (least ?? -Infinity) && value <= (most ?? Infinity),
+    text: `${value.toFixed(digits)}${unit}`,
+  };
+}
+
+/** Checks as rows of a table, with its head. */
+export const checkRows = (checks) => [
+  ['required', 'measured', 'asked', ''],
+  ...checks.map(({ what, text, asked, met }) => [what, text, asked, met ? 'met' : 'MISSED']),
+];

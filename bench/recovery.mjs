@@ -1,0 +1,86 @@
+/**
+ * `make bench-recovery`: hop-by-hop recovery beside the plain kernel, in one run on emulated links. Needs root, gcc and `make build`. Prints
+ * tables, each requirement with the measured value, and writes `bench/results/recovery.json` and `bench/results/recovery-*.svg`.
+ *
+ *   node bench/recovery.mjs [--quick] [--only NAME,NAME] [--messages N] [--side kernel|causeway]
+ *
+ * A full run takes about an hour on an otherwise idle machine; --quick about two minutes, too short for the tails that the requirements are about.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { checkRows, writeResults } from './lib/results.mjs';
+import { printTable } from './lib/table.mjs';
+import { tcp } from './recovery/parts/tcp.mjs';
+import { delayPlot } from './recovery/plot.mjs';
+
+const PARTS = [tcp];
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    messages: { type: 'string' },
+    side: { type: 'string' },
+  },
+});
+
+/** What a part has to know. */
+const context = {
+  quick: options.quick,
+  /** How many messages to send at a rate: 5000, or a few seconds of them. */
+  messages: (kbps) => Number(options.messages ?? (options.quick ? Math.round((4 * kbps) / 8) : 5000)),
+  /** Seconds that something lasts. */
+  seconds: (full, quick) => (options.quick ? quick : full),
+  /** Whether a side is wanted: `agent` is `false` for the kernel's. */
+  wants: (agent) => options.side === undefined || (options.side === 'kernel') === (agent === false),
+  log: (text) => console.error(`  ${text} …`),
+};
+
+const resultsFolder = join(import.meta.dirname, 'results');
+
+async function writePlots(plots) {
+  await mkdir(resultsFolder, { recursive: true });
+  for (const plot of plots)
+    await writeFile(join(resultsFolder, `recovery-${plot.name}.svg`), delayPlot(plot));
+}
+
+function chosenParts() {
+  const names = options.only?.split(',') ?? PARTS.map(({ name }) => name);
+  const strange = names.find((name) => !PARTS.some((part) => part.name === name));
+  if (strange === undefined) return PARTS.filter(({ name }) => names.includes(name));
+  console.error(
+    `recovery: there is no part "${strange}"; parts are ${PARTS.map(({ name }) => name).join(', ')}`,
+  );
+  process.exit(2);
+}
+
+if (process.getuid() !== 0) {
+  console.error('recovery: making network namespaces needs root: run "sudo make bench-recovery"');
+  process.exit(1);
+}
+const results = {};
+const checks = [];
+const failed = [];
+for (const { name, title, run } of chosenParts()) {
+  console.log(`\n== ${title} (--only ${name}) ==\n`);
+  try {
+    const part = await run(context);
+    printTable(part.table);
+    await writePlots(part.plots ?? []);
+    results[name] = part.data;
+    checks.push(...part.checks.map((each) => ({ part: name, ...each })));
+  } catch (error) {
+    console.error(`${name}: ${error.message}`);
+    failed.push(name);
+  }
+}
+if (checks.length > 0) {
+  console.log();
+  printTable(checkRows(checks));
+}
+await writeResults('recovery', { options, results, checks, failed });
+if (failed.length > 0) {
+  console.log(`\ncould not be measured: ${failed.join(', ')}`);
+  process.exitCode = 1;
+}

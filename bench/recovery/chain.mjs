@@ -1,0 +1,30 @@
+/** The paper's chain: hosts a to f, five links of 10 ms and 10 Mbit/s, loss on the middle one; with agents, or forwarded by the kernel. */
+import { withMesh } from '../lib/mesh.mjs';
+
+const NODES = ['a', 'b', 'c', 'd', 'e', 'f'];
+
+export const MESSAGE_BYTES = 1000;
+
+/** µs between messages of 1000 bytes at a rate. */
+export const intervalUs = (kbps) => (MESSAGE_BYTES * 8e3) / kbps;
+
+/** Runs `use` with the chain's mesh. `agent`: `false` for the kernel, else keys of the agents' configurations. */
+export const withChain = (agent, use) =>
+  withMesh(
+    {
+      agent,
+      nodes: Object.fromEntries(NODES.map((node) => [node, {}])),
+      links: NODES.slice(1).map((node, i) => ({
+        between: [NODES[i], node],
+        delay: '10ms',
+        rate: '10mbit',
+      })),
+    },
+    use,
+  );
+
+/** @param {{percent: number, burst?: number}} loss  of frames between c and d, each way; `burst`: mean length of a run of losses */
+export const setLoss = (mesh, { percent, burst = 0 }) =>
+  mesh.link('c', 'd', '--loss', `${percent}%`, '--burst', String(burst));
+
+export const lossText = ({ percent, burst }) => `${percent} %${burst ? ` in bursts of ${burst}` : ''}`;
