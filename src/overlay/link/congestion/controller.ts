@@ -295,10 +295,9 @@ export class CongestionController {
     this.enterDelay(now, rate * (this.base.value + this.delay.queueTime(rate)));
   }
 
-  private reduceForLoss(): void {
-    if (this.mode === 'start')
-      this.startWindow = Math.max(this.leastWindow(), this.startWindow * LOSS_FACTOR);
-    else this.delay.reduce(LOSS_FACTOR, this.leastWindow());
+  private reduceForLoss(now: number): void {
+    if (this.mode === 'start') this.leaveStart(now);
+    this.delay.reduce(LOSS_FACTOR, this.leastWindow());
   }
 
   private noteLongRate(now: number): void {
