@@ -20,12 +20,9 @@ import {
   REPEAT_SIZE,
   REPORT_SIZE,
 } from './frames.js';
+import { LANE_REALTIME, LANE_RELIABLE } from './lanes.js';
 import { EPOCH_MASK, NUMBER_MASK } from './record.js';
 import { reject, type Reject, type RejectReason } from './reject.js';
-
-/** Lanes whose records are numbered; their numbers are the classes of recovery. */
-export const LANE_RELIABLE = 2;
-export const LANE_REALTIME = 3;
 
 /** An acknowledgement reaches no further back than so many numbers from its largest. */
 export const ACK_SPAN = 1 << 15;
@@ -74,7 +71,7 @@ export function writeAckPair(view: DataView, at: number, gap: number, length: nu
   return at + ACK_PAIR_SIZE;
 }
 
-/** The class that the acknowledgement or report at `at`, of at least one byte, speaks of. */
+/** The class that the acknowledgement or report at `at`, of at least one byte, says it speaks of. */
 export function readRecoveryLane(view: DataView, at: number): number {
   return view.getUint8(at);
 }
