@@ -11,10 +11,18 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { checkRows, writeResults } from './lib/results.mjs';
 import { printTable } from './lib/table.mjs';
+import { blackhole } from './recovery/parts/blackhole.mjs';
+import { bulk } from './recovery/parts/bulk.mjs';
+import { fairness } from './recovery/parts/fairness.mjs';
+import { fast } from './recovery/parts/fast.mjs';
+import { overhead } from './recovery/parts/overhead.mjs';
+import { queue } from './recovery/parts/queue.mjs';
+import { realtime } from './recovery/parts/realtime.mjs';
 import { tcp } from './recovery/parts/tcp.mjs';
+import { thin } from './recovery/parts/thin.mjs';
 import { delayPlot } from './recovery/plot.mjs';
 
-const PARTS = [tcp];
+const PARTS = [tcp, realtime, bulk, overhead, queue, fairness, thin, fast, blackhole];
 
 const { values: options } = parseArgs({
   options: {

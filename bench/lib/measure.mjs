@@ -12,7 +12,8 @@ async function server(host, port) {
 
 let nextPort = 5201;
 
-async function iperf(from, to, address, args) {
+/** One iperf3 test to its end: its report. */
+export async function iperf(from, to, address, args) {
   const port = nextPort++;
   const child = await server(to, port);
   try {

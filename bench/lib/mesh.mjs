@@ -104,3 +104,7 @@ export async function carried(host, device, work) {
 /** A host's links as its agent reports them, `undefined` where none runs. */
 export const linkReports = async (host) =>
   host.socket === null ? undefined : JSON.parse(await run(bin, ['links', '--json', '-s', host.socket]));
+
+/** Two hosts, a and b, and one link between them; keys of the link as in a mesh file. */
+export const withPair = (agent, link, use) =>
+  withMesh({ agent, nodes: { a: {}, b: {} }, links: [{ between: ['a', 'b'], ...link }] }, use);
