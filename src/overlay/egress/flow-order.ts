@@ -136,8 +136,9 @@ export class FlowOrder {
   }
 
   /**
-   * A packet came. ARRIVE_PASS: deliver it, then what `ready` gives. ARRIVE_HOLD: `hold` it, or nothing if the caller drops it; then deliver
-   * what `ready` gives (where room had to be made). ARRIVE_DUPLICATE: drop it. `wait`: µs it may wait for its predecessor.
+   * A packet came. ARRIVE_PASS: deliver it, then what `ready` gives. ARRIVE_HOLD: deliver what `ready` gives, where room had to be made,
+   * `hold` the packet (or drop it, which nothing here minds), and deliver what `ready` gives now. ARRIVE_DUPLICATE: drop it.
+   * `wait`: µs it may wait for its predecessor. So `heldMax` handles are enough.
    */
   arrive(
     now: number,
@@ -207,7 +208,7 @@ export class FlowOrder {
       this.moveFront(flow, sequence, distance);
       this.gaps.note(flow, sequence, sequence);
       this.advance(flow);
-    } else if (!this.isFull(flow) && !this.held.has(flow, sequence)) {
+    } else if (!this.isFull(flow) && this.held.find(flow, sequence) < 0) {
       this.insert(flow, this.held.takeVoid(), sequence, distance, now, now + VOID_WAIT);
     }
   }
@@ -301,9 +302,10 @@ export class FlowOrder {
 
   private ahead(now: number, flow: number, sequence: number, distance: number, deadline: number): number {
     if (this.isNext(flow, sequence, distance)) return this.pass(flow, sequence, distance);
-    if (this.held.has(flow, sequence)) {
-      this.count(flow, DUPLICATES);
-      return ARRIVE_DUPLICATE;
+    const same = this.held.find(flow, sequence);
+    if (same >= 0) {
+      if (!this.held.isVoid(same)) return this.refuse(flow);
+      this.takeBack(flow, same);
     }
     if (this.isFull(flow) && !this.makeRoom(flow, sequence)) return this.pass(flow, sequence, distance);
     this.pendingFlow = flow;
@@ -312,6 +314,18 @@ export class FlowOrder {
     this.pendingSince = now;
     this.pendingDeadline = deadline;
     return ARRIVE_HOLD;
+  }
+
+  private refuse(flow: number): number {
+    this.count(flow, DUPLICATES);
+    return ARRIVE_DUPLICATE;
+  }
+
+  /** A copy came of a packet that was said to have been dropped: it keeps its place itself. */
+  private takeBack(flow: number, node: number): void {
+    this.held.remove(flow, node);
+    this.held.giveVoid(node);
+    this.uncount(flow);
   }
 
   private pass(flow: number, sequence: number, distance: number): number {
@@ -372,7 +386,7 @@ export class FlowOrder {
     const { held } = this;
     const node = held.takeHead(flow);
     const sequence = held.sequence[node]!;
-    if (this.isLive(flow)) this.heldBySource[this.table.source[flow]!]!--;
+    this.uncount(flow);
     this.moveFront(flow, sequence, held.distance[node]!);
     if (held.isVoid(node)) {
       this.gaps.note(flow, sequence, sequence);
@@ -381,6 +395,11 @@ export class FlowOrder {
       this.count(flow, DELIVERED);
       held.pushReady(node);
     }
+  }
+
+  /** One packet less is held for the flow's source. */
+  private uncount(flow: number): void {
+    if (this.isLive(flow)) this.heldBySource[this.table.source[flow]!]!--;
   }
 
   private releaseAll(flow: number): void {
@@ -397,8 +416,7 @@ export class FlowOrder {
       this.count(flow, LATE);
       return ARRIVE_PASS;
     }
-    this.count(flow, DUPLICATES);
-    return ARRIVE_DUPLICATE;
+    return this.refuse(flow);
   }
 
   /** Nothing is so late: the flow's numbers began anew. */

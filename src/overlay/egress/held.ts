@@ -64,9 +64,10 @@ export class Held {
     return head < 0 || difference32(this.sequence[head]!, sequence) > 0;
   }
 
-  has(flow: number, sequence: number): boolean {
+  /** The node at `sequence`, −1: none. */
+  find(flow: number, sequence: number): number {
     const before = this.lastUpTo(flow, sequence);
-    return before >= 0 && this.sequence[before] === (sequence | 0);
+    return before >= 0 && this.sequence[before] === (sequence | 0) ? before : -1;
   }
 
   /** Puts `node` where it belongs. The caller has made sure that the sequence isn't there. */
@@ -97,13 +98,20 @@ export class Held {
   /** Takes the first node off a list that has one. */
   takeHead(flow: number): number {
     const node = this.head[flow]!;
-    const next = this.next[node]!;
-    this.head[flow] = next;
-    if (next < 0) this.tail[flow] = -1;
-    else this.previous[next] = -1;
+    this.remove(flow, node);
+    return node;
+  }
+
+  /** Takes a node off the list that it is in. */
+  remove(flow: number, node: number): void {
+    const before = this.previous[node]!;
+    const after = this.next[node]!;
+    if (before < 0) this.head[flow] = after;
+    else this.next[before] = after;
+    if (after < 0) this.tail[flow] = before;
+    else this.previous[after] = before;
     this.count[flow]!--;
     this.total--;
-    return node;
   }
 
   /** The last node of the flow whose deadline has come, −1: none. */

@@ -45,6 +45,7 @@ export class Exit {
     const verdict = this.order.arrive(this.now, source, epoch, flow, sequence, distance, wait);
     if (verdict === ARRIVE_PASS) this.deliver(packet);
     if (verdict === ARRIVE_HOLD) {
+      this.drain();
       const handle = this.free.pop();
       if (handle === undefined) throw new Error('more held than there are handles');
       this.store.set(handle, { packet, since: this.now, wait });
