@@ -2,9 +2,11 @@
  * `make bench-recovery`: hop-by-hop recovery beside the plain kernel, in one run on emulated links. Needs root, gcc and `make build`. Prints
  * tables, each requirement with the measured value, and writes `bench/results/recovery.json` and `bench/results/recovery-*.svg`.
  *
- *   node bench/recovery.mjs [--quick] [--only NAME,NAME] [--messages N] [--side kernel|causeway]
+ *   node bench/recovery.mjs [--quick] [--only NAME,NAME] [--messages N] [--side kernel|causeway] [--apart]
  *
- * A full run takes about an hour on an otherwise idle machine; --quick about two minutes, too short for the tails that the requirements are about.
+ * A full run takes some 35 minutes on an otherwise idle machine; --quick some 3, too short for the tails that the requirements are about. The sides
+ * of a part are measured side by side, each on a mesh of its own, as they are light and so have the same of whatever else the machine
+ * does; --apart measures one after the other.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -30,6 +32,7 @@ const { values: options } = parseArgs({
     only: { type: 'string' },
     messages: { type: 'string' },
     side: { type: 'string' },
+    apart: { type: 'boolean', default: false },
   },
 });
 
@@ -40,8 +43,16 @@ const context = {
   messages: (kbps) => Number(options.messages ?? (options.quick ? Math.round((4 * kbps) / 8) : 5000)),
   /** Seconds that something lasts. */
   seconds: (full, quick) => (options.quick ? quick : full),
-  /** Whether a side is wanted: `agent` is `false` for the kernel's. */
-  wants: (agent) => options.side === undefined || (options.side === 'kernel') === (agent === false),
+  /** Measures those of `sides` that are wanted; their results, in order. `agent` is `false` for the kernel's. */
+  bySide: async (sides, measure) => {
+    const wanted = sides.filter(
+      ({ agent }) => options.side === undefined || (options.side === 'kernel') === (agent === false),
+    );
+    if (!options.apart) return Promise.all(wanted.map(measure));
+    const results = [];
+    for (const side of wanted) results.push(await measure(side));
+    return results;
+  },
   log: (text) => console.error(`  ${text} …`),
 };
 

@@ -18,7 +18,7 @@ const measureSide = (context, { name, agent, congestion }) =>
     for (const loss of LOSSES) {
       context.log(`${name}: loss ${lossText(loss)}`);
       await setLoss(mesh, loss);
-      const report = await iperf(a, f, f.address, ['-t', String(context.seconds(40, 8)), '-C', congestion]);
+      const report = await iperf(a, f, f.address, ['-t', String(context.seconds(40, 6)), '-C', congestion]);
       mbps.push(report.end.sum_received.bits_per_second / 1e6);
     }
     return { name, agent, mbps, kept: mbps[1] / mbps[0] };
@@ -28,8 +28,7 @@ export const bulk = {
   name: 'bulk',
   title: 'one TCP stream at full speed through five hops of 10 Mbit/s, loss on the middle one',
   async run(context) {
-    const sides = SIDES.filter(({ agent }) => context.wants(agent));
-    const results = await Promise.all(sides.map((side) => measureSide(context, side)));
+    const results = await context.bySide(SIDES, (side) => measureSide(context, side));
     return {
       table: [
         ['', ...LOSSES.map((loss) => `loss ${lossText(loss)}, Mbit/s`), 'kept'],

@@ -10,6 +10,10 @@ import { check } from '../../lib/results.mjs';
 const MBIT = 10;
 const LINK = { delay: '20ms', rate: `${MBIT}mbit`, queue: '100ms' };
 const LOSSES = [0, 1, 5];
+const SIDES = [
+  { name: 'kernel cubic', agent: false },
+  { name: 'causeway', agent: {} },
+];
 /** Start-up has overshot and drained by then. */
 const SETTLED_MS = 3000;
 
@@ -19,7 +23,7 @@ async function measureLoss({ hosts: { a, b }, link }, percent, seconds) {
   const stream = iperf(a, b, b.address, ['-t', String(seconds + SETTLED_MS / 1000 + 1), '-C', 'cubic']);
   stream.catch(() => undefined); // awaited below
   await sleep(SETTLED_MS);
-  const during = await carried(a, a.underlay.b.interface, async () => {
+  const during = await carried(b, b.underlay.a.interface, async () => {
     const began = performance.now();
     const times = await ping(a, a.underlay.b.peer, { count: seconds * 20, interval: 0.05 });
     return { times, tookMs: performance.now() - began };
@@ -31,15 +35,15 @@ async function measureLoss({ hosts: { a, b }, link }, percent, seconds) {
     percent,
     queueMedianMs: times.median - base.median,
     queueP99Ms: times.p99 - base.median,
-    used: during.tx.bytes / ((MBIT * 1e6 * tookMs) / 8e3),
+    used: during.rx.bytes / ((MBIT * 1e6 * tookMs) / 8e3),
     mbps: end.sum_received.bits_per_second / 1e6,
   };
 }
 
-async function measureSide(context, name, agent) {
+async function measureSide(context, { name, agent }, losses) {
   return withPair(agent, LINK, async (mesh) => {
     const results = [];
-    for (const percent of LOSSES) {
+    for (const percent of losses) {
       context.log(`${name}: loss ${percent} %`);
       results.push({ name, agent, ...(await measureLoss(mesh, percent, context.seconds(30, 5))) });
     }
@@ -47,21 +51,13 @@ async function measureSide(context, name, agent) {
   });
 }
 
-const used = ({ percent, used: share }) =>
-  // Lost frames take none of an emulated link's rate, so at most 1 - loss of what is sent can have filled it.
-  check(`loss ${percent} %: share of the rate used`, 100 * share, { least: 95, unit: ' %', digits: 1 });
-
 export const queue = {
   name: 'queue',
   title: 'a link alone on 10 Mbit/s and 20 ms: the queue that it makes (pings over the underlay)',
   async run(context) {
-    const sides = [
-      ['kernel cubic', false],
-      ['causeway', {}],
-    ].filter(([, agent]) => context.wants(agent));
-    const results = (
-      await Promise.all(sides.map(([name, agent]) => measureSide(context, name, agent)))
-    ).flat();
+    const losses = context.quick ? [0, 5] : LOSSES;
+    const sides = await context.bySide(SIDES, (side) => measureSide(context, side, losses));
+    const results = sides.flat();
     const own = results.filter(({ agent }) => agent !== false);
     return {
       table: [
@@ -76,7 +72,11 @@ export const queue = {
       ],
       checks: own.flatMap((each) => [
         check(`loss ${each.percent} %: queue, p99`, each.queueP99Ms, { most: 10, unit: ' ms' }),
-        used(each),
+        check(`loss ${each.percent} %: share of the rate used`, 100 * each.used, {
+          least: 95,
+          unit: ' %',
+          digits: 1,
+        }),
       ]),
       data: results,
     };

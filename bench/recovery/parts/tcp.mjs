@@ -23,7 +23,7 @@ const SIDES = [
 
 function pointsOf({ quick }) {
   const losses = [{ percent: 0 }, { percent: 1 }, { percent: 2 }, { percent: 5 }, { percent: 1, burst: 3 }];
-  if (quick) return losses.filter(({ percent }) => percent !== 2).map((loss) => ({ kbps: 500, loss }));
+  if (quick) return losses.slice(0, 4).map((loss) => ({ kbps: 500, loss }));
   return [500, 1000].flatMap((kbps) => losses.map((loss) => ({ kbps, loss })));
 }
 
@@ -43,7 +43,7 @@ const measureSide = (context, { name, agent, congestion }, points) =>
       const links = await linkReports(c);
       results.push({ count, summary: summary(count, arrivals), delays: delaysOf(arrivals), links });
     }
-    return results;
+    return { name, agent, results };
   });
 
 function checksOf(point, { averageMs, laterThan60, laterThan65, laterThan100 }) {
@@ -63,9 +63,7 @@ export const tcp = {
   title: '1000-byte messages over TCP through five hops, loss on the middle one',
   async run(context) {
     const points = pointsOf(context);
-    const sides = SIDES.filter(({ agent }) => context.wants(agent));
-    // Side by side: they are light, and so have the same of whatever else the machine does.
-    const bySide = await Promise.all(sides.map((side) => measureSide(context, side, points)));
+    const sides = await context.bySide(SIDES, (side) => measureSide(context, side, points));
     const head = [
       '',
       ...['average', 'median', 'p99', 'max'].map((each) => `${each}, ms`),
@@ -77,21 +75,21 @@ export const tcp = {
       table: [
         head,
         ...points.flatMap((point, p) =>
-          sides.map(({ name }, s) => [`${pointName(point)}: ${name}`, ...cells(bySide[s][p].summary)]),
+          sides.map(({ name, results }) => [`${pointName(point)}: ${name}`, ...cells(results[p].summary)]),
         ),
       ],
       checks: points.flatMap((point, p) =>
-        sides.flatMap(({ agent }, s) => (agent === false ? [] : checksOf(point, bySide[s][p].summary))),
+        sides.flatMap(({ agent, results }) => (agent === false ? [] : checksOf(point, results[p].summary))),
       ),
       plots: points.map((point, p) => ({
         name: `tcp-${point.kbps}-${point.loss.percent}${point.loss.burst ? '-bursts' : ''}`,
         title: `TCP, five 10 ms hops, ${pointName(point)} on the middle one`,
-        curves: sides.map(({ name }, s) => ({ name, ...bySide[s][p] })),
+        curves: sides.map(({ name, results }) => ({ name, ...results[p] })),
       })),
       data: points.map((point, p) => ({
         ...point,
         sides: Object.fromEntries(
-          sides.map(({ name }, s) => [name, { ...bySide[s][p].summary, links: bySide[s][p].links }]),
+          sides.map(({ name, results }) => [name, { ...results[p].summary, links: results[p].links }]),
         ),
       })),
     };

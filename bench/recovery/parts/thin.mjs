@@ -53,8 +53,7 @@ export const thin = {
   name: 'thin',
   title: '64-byte messages over TCP beside a bulk flow, one link of 10 Mbit/s and 10 ms',
   async run(context) {
-    const sides = SIDES.filter(({ agent }) => context.wants(agent));
-    const results = await Promise.all(sides.map((side) => measureSide(context, side)));
+    const results = await context.bySide(SIDES, (side) => measureSide(context, side));
     return {
       table: [
         ['', 'alone, median ms', 'beside bulk, median ms', 'p99 ms', 'p99 added, ms', 'bulk, Mbit/s'],
