@@ -5,6 +5,10 @@ import type { Logger } from 'pino';
 import type {
   AgentApi,
   Finding,
+  FlowSetRequest,
+  FlowSetResult,
+  FlowsRequest,
+  FlowStatus,
   LinkStatus,
   PeerStatus,
   PingEvent,
@@ -14,8 +18,10 @@ import type {
   Status,
 } from '../control/api.js';
 import { ApiError } from '../control/api.js';
+import { parseFlowMatch, parseFlowPrefix } from '../control/flow-match.js';
 import { findNode } from '../control/target.js';
 import { span } from '../crypto/identity/index.js';
+import { SERVICE_NAMES } from '../intercept/services.js';
 import type { Io } from '../io/ports.js';
 import { ERROR_NO_ROUTE, ERROR_TTL_EXCEEDED } from '../overlay/wire/error.js';
 import type { Agent, Clock } from './agent.js';
@@ -28,6 +34,7 @@ import {
   loadConfig,
 } from './config/index.js';
 import { endpointKey } from './endpoint.js';
+import { incomingFlows, outgoingFlow, type WayTo } from './flow-status.js';
 import type { FromWorker, WorkerReport } from './messages.js';
 import type { Ready, WorkerPort } from './worker/port.js';
 
@@ -45,6 +52,9 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
   version: string;
 };
 
+/** µs since the last packet of a flow that is still shown, and how many are, of each direction. */
+const FLOW_IDLE_MICROS = 120_000_000;
+const FLOWS_SHOWN = 1000;
 /** TTL of echo requests. */
 const ECHO_TTL = 64;
 const PING_TTL_REASON: Readonly<Record<number, string>> = {
@@ -121,6 +131,7 @@ export class AgentControl implements AgentApi {
         received: { packets: link.packetsReceived, bytes: link.bytesReceived },
         sessionAgeSeconds: link.sessionAgeMicros / 1e6,
         cipher: link.cipher,
+        recovery: link.recovery ?? null,
       }))
       .sort((a, b) => (a.peer < b.peer ? -1 : 1));
   }
@@ -140,6 +151,33 @@ export class AgentControl implements AgentApi {
       };
       return prefixTexts(certificate).map((prefix) => ({ prefix, ...rest }));
     });
+  }
+
+  async flows({ direction, to }: FlowsRequest): Promise<FlowStatus[]> {
+    const { port } = this.parts();
+    const prefix = to === undefined ? undefined : parseFlowPrefix(to);
+    const { outgoing, incoming } = await port.flows({
+      outgoing: true, // incoming flows are named after those that answer them
+      incoming: direction !== 'out' && prefix === undefined,
+      ...(prefix && { to: prefix }),
+      idleMicros: FLOW_IDLE_MICROS,
+      limit: FLOWS_SHOWN,
+    });
+    const way = this.ways();
+    const shown = direction === 'in' ? [] : outgoing;
+    return [...shown.map((flow) => outgoingFlow(flow, way)), ...incomingFlows(incoming, outgoing, way)];
+  }
+
+  async setFlows(request: FlowSetRequest): Promise<FlowSetResult> {
+    const { port, log } = this.parts();
+    const match = parseFlowMatch(request);
+    const service = request.service === null ? null : SERVICE_NAMES.indexOf(request.service);
+    const flows = await port.setFlows(match, service);
+    if (flows === 0) {
+      throw new ApiError('not-found', 'no flow that runs is such a one; "causeway flows" lists them');
+    }
+    log.info({ ...request, flows }, 'service of flows set');
+    return { flows };
   }
 
   async *ping(request: PingRequest, signal: AbortSignal): AsyncIterable<PingEvent> {
@@ -242,6 +280,22 @@ export class AgentControl implements AgentApi {
       ...offloads,
       ...agent.peers.status(this.io.now()).map(peerFinding),
     ];
+  }
+
+  /** Names nodes and the way to them. */
+  private ways(): WayTo {
+    const { agent } = this.parts();
+    const nodes = new Map(agent.router.nodes.map((node) => [node.certificate.nodeId, node]));
+    const name = (id: number) => nodes.get(id)?.certificate.name ?? `#${id}`;
+    return (id) => {
+      const node = nodes.get(id);
+      const reached = node !== undefined && node.nextHop !== 0;
+      return {
+        name: name(id),
+        via: reached ? name(node.nextHop) : null,
+        hops: reached ? node.hops : null,
+      };
+    };
   }
 
   private parts(): Attached {

@@ -2,12 +2,15 @@
  * What the main thread and the forwarding worker say to each other. Everything else they share is nothing: each owns its state.
  * Endpoints travel as `Endpoint` objects here; inside the worker they are ENDPOINT_WORDS words in a slot.
  */
+import type { LinkRecovery, LossReport } from '../control/api.js';
 import type { Cipher, TunFeatures, UdpFeatures } from '../io/ports.js';
 import type { FlowMatch, FlowReport, FlowTuple } from '../intercept/flow-cache.js';
 import type { Rule, RulePrefix } from '../intercept/rules.js';
 import type { ServiceDefaults } from '../intercept/services.js';
 import type { CloseReason } from '../overlay/wire/frames.js';
 import type { Endpoint } from './endpoint.js';
+
+export type { LinkRecovery, LossReport };
 
 /** One direction of one traffic class of a session. */
 export interface LaneKey {
@@ -33,7 +36,8 @@ export interface SessionGrant {
 export interface WorkerOptions {
   self: number;
   epoch: number;
-  tun: { name: string };
+  /** `mtu` in bytes of the inner packet. */
+  tun: { name: string; mtu: number };
   listen: { host: string; port: number };
   mark: number;
   plain: boolean;
@@ -46,7 +50,7 @@ export const OUTER_DSCP_COPY = -1;
 export interface FlowFilter {
   outgoing: boolean;
   incoming: boolean;
-  /** Outgoing flows to, incoming ones from addresses in it, as far as they are known. */
+  /** Only outgoing flows to addresses in it. */
   to?: RulePrefix;
   /** µs since a flow's last packet, at most. */
   idleMicros: number;
@@ -87,47 +91,6 @@ export interface LinkReport {
   bytesReceived: number;
   /** Absent until numbered frames were sent or received. */
   recovery?: LinkRecovery;
-}
-
-/** Shares of transmissions, 0..1, of late. */
-export interface LossReport {
-  /** What the link lost. */
-  before: number;
-  /** What was still missing when recovery had done its part. */
-  after: number;
-  /** Mean run of losses, at least 1; 0 while nothing was lost. */
-  burst: number;
-}
-
-/** What hop-by-hop recovery and congestion control do on a link. Counts are totals since the session's peer was first seen. */
-export interface LinkRecovery {
-  /** From us to the peer. */
-  out: LossReport;
-  /** From the peer to us. */
-  in: LossReport;
-  retransmissions: number;
-  /** Retransmissions of what had arrived after all. */
-  spurious: number;
-  copies: number;
-  /** Parity packets sent. */
-  parity: number;
-  /** Frames that parity of the peer gave us. */
-  repaired: number;
-  /** By our queue: packets marked with congestion experienced, packets dropped. */
-  marks: number;
-  drops: number;
-  /** Frames given up at their deadline. */
-  expired: number;
-  /** Of the newest packet that left our queue. */
-  queueMicros: number;
-  queuePackets: number;
-  queueBytes: number;
-  /** Standing queue of the underlay, as the congestion controller sees it. */
-  underlayQueueMicros: number;
-  windowBytes: number;
-  inFlightBytes: number;
-  bytesPerSecond: number;
-  mode: 'start' | 'delay' | 'competing';
 }
 
 /** A flow that ends at this node, as its exit knows it. */

@@ -64,6 +64,23 @@ export function bytes(count: number): string {
   return `${power === 0 ? value : value.toFixed(1)} ${BYTE_UNITS[power]}`;
 }
 
+const RATE_UNITS = ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s'];
+
+/** Bytes a second as bits a second, decimal units: `1.2 Mbit/s`. */
+export function rate(bytesPerSecond: number): string {
+  const bits = 8 * bytesPerSecond;
+  const power = bits < 1 ? 0 : Math.min(RATE_UNITS.length - 1, Math.floor(Math.log10(bits) / 3));
+  return `${(bits / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${RATE_UNITS[power]}`;
+}
+
+/** `0 %`, `0.012 %`, `1.23 %`; what is less than a thousandth of a percent, but not nothing, as such. */
+export function percent(share: number): string {
+  if (share === 0) return '0 %';
+  const value = 100 * share;
+  if (value < 0.001) return '<0.001 %';
+  return `${value < 0.1 ? value.toFixed(3) : value < 10 ? value.toFixed(2) : value.toFixed(1)} %`;
+}
+
 export function nodeIdText(id: number | null): string {
   return id === null ? '–' : id.toString(16).padStart(8, '0');
 }

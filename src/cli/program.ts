@@ -3,20 +3,32 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Output } from './context.js';
 import { registerDoctor } from './doctor.js';
+import { registerFlows } from './flows.js';
 import { registerLifecycle } from './lifecycle.js';
 import { registerPing } from './ping.js';
 import { registerShow } from './show.js';
 
 const EPILOGUE = `
 Start:   causeway ca init, causeway ca sign, causeway check -c FILE, causeway up -c FILE
-Look:    causeway status, peers, links, routes, ping NODE; causeway doctor when something doesn't work
+Look:    causeway status, peers, links, routes, flows, ping NODE; causeway doctor when something doesn't work
 Exit:    0 done, 1 failed, 2 wrong usage or configuration, 3 no agent there
 Environment:
   CAUSEWAY_SOCKET  control socket, where -s isn't given
   CAUSEWAY_DEBUG   1: errors with their stack`;
 
 /** Commands that are asked often, or wanted soon: making certificates is not theirs to load. */
-const LIGHT = new Set(['up', 'down', 'status', 'peers', 'links', 'routes', 'ping', 'reload']);
+const LIGHT = new Set([
+  'up',
+  'down',
+  'status',
+  'peers',
+  'links',
+  'routes',
+  'flows',
+  'flow',
+  'ping',
+  'reload',
+]);
 
 /**
  * The program for one command line. `exit` takes the code of a command that ends otherwise than by success or an
@@ -42,6 +54,7 @@ export async function createProgram(
     .addHelpText('after', EPILOGUE);
   registerLifecycle(program, output, exit);
   registerShow(program, output);
+  registerFlows(program, output);
   registerPing(program, output);
   registerDoctor(program, output, exit);
   if (!LIGHT.has(argv[0])) (await import('./ca.js')).registerCa(program);

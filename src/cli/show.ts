@@ -1,9 +1,17 @@
-/** `causeway status | peers | links | routes`: what the agent says, as tables. */
+/** `causeway status | peers | links | routes`, without arguments: what the agent says, as tables. */
 import type { Command } from 'commander';
-import type { Counters, LinkStatus, PeerStatus, RouteStatus, Status } from '../control/api.js';
+import type {
+  Counters,
+  LinkRecovery,
+  LinkStatus,
+  LossReport,
+  PeerStatus,
+  RouteStatus,
+  Status,
+} from '../control/api.js';
 import { clientOf, json, withJson, withSocket } from './context.js';
 import type { CommonOptions, Output } from './context.js';
-import { bytes, duration, fields, millis, nodeIdText, table } from './format.js';
+import { bytes, duration, fields, millis, nodeIdText, percent, rate, table } from './format.js';
 
 export function registerShow(program: Command, { out }: Output): void {
   const command = <T>(
@@ -20,7 +28,7 @@ export function registerShow(program: Command, { out }: Output): void {
   };
   command('status', 'show the agent, its addresses, counters and warnings', renderStatus);
   command('peers', 'show each peer, and why it is not connected', renderPeers);
-  command('links', 'show each link with its round-trip time and traffic', renderLinks);
+  command('links', 'show each link: delay, traffic, loss and what was done about it', renderLinks);
   command('routes', 'show who owns which prefix, and the way there', renderRoutes);
 }
 
@@ -113,7 +121,36 @@ export function renderLinks(links: LinkStatus[]): string {
     link.endpoint,
   ]);
   const head = ['peer', 'state', 'for', 'rtt', 'least', 'sent', 'received', 'key age', 'cipher', 'endpoint'];
-  return table(head, rows, [3, 4, 5, 6]);
+  const recovered = links.filter(({ recovery }) => recovery !== null);
+  const tables = [table(head, rows, [3, 4, 5, 6])];
+  if (recovered.length > 0) tables.push(renderRecovery(recovered));
+  return tables.join('\n\n');
+}
+
+/** Loss is what the network took, then what was missing in spite of recovery. */
+function renderRecovery(links: LinkStatus[]): string {
+  const head = ['peer', 'loss out → after', 'loss in', 'sent again', 'copies', 'parity', 'repaired'];
+  const queues = ['marked', 'dropped', 'expired', 'queue', 'underlay', 'in flight / window', 'rate', 'mode'];
+  const rows = links.map(({ peer, recovery }) => [peer, ...recoveryCells(recovery!)]);
+  return table([...head, ...queues], rows, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
+}
+
+function recoveryCells(recovery: LinkRecovery): string[] {
+  const { retransmissions, copies, parity, repaired, marks, drops, expired } = recovery;
+  return [
+    lossText(recovery.out),
+    lossText(recovery.in),
+    ...[retransmissions, copies, parity, repaired, marks, drops, expired].map(String),
+    millis(recovery.queueMicros),
+    millis(recovery.underlayQueueMicros),
+    `${bytes(recovery.inFlightBytes)} / ${bytes(recovery.windowBytes)}`,
+    rate(recovery.bytesPerSecond),
+    recovery.mode,
+  ];
+}
+
+function lossText({ before, after }: LossReport): string {
+  return after === null ? percent(before) : `${percent(before)} → ${percent(after)}`;
 }
 
 export function renderRoutes(routes: RouteStatus[]): string {

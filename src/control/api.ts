@@ -13,6 +13,13 @@ export interface AgentApi {
   /** Links that are up or were up since the start, sorted by peer. */
   links(): Eventually<LinkStatus[]>;
   routes(): Eventually<RouteStatus[]>;
+  /** Flows of the last two minutes, the newest 1000 of each direction, newest first. Throws ApiError `bad-request` for no prefix. */
+  flows(request: FlowsRequest): Eventually<FlowStatus[]>;
+  /**
+   * Chooses the service of flows that run now. Throws ApiError `bad-request` for what is no protocol, address or port, `not-found` when no
+   * flow matches.
+   */
+  setFlows(request: FlowSetRequest): Eventually<FlowSetResult>;
   /**
    * Sends echo requests through the overlay and yields one event for each, in order of arrival. Stops when `signal` aborts.
    * Throws ApiError `not-found` when nothing in the mesh is called, or owns, `target`.
@@ -99,6 +106,49 @@ export interface LinkStatus {
   /** Since the newest key exchange. */
   sessionAgeSeconds: number | null;
   cipher: string | null;
+  /** Null until a packet of a recovered service crossed the link. */
+  recovery: LinkRecovery | null;
+}
+
+/** Shares of transmissions, 0..1, of late. */
+export interface LossReport {
+  /** What the link lost. */
+  before: number;
+  /** What was still missing when recovery had done its part; null where this end can't know. */
+  after: number | null;
+  /** Mean run of losses, at least 1; 0 while nothing was lost. */
+  burst: number;
+}
+
+/** What hop-by-hop recovery and congestion control do on a link. Counts are totals since the session's peer was first seen. */
+export interface LinkRecovery {
+  /** From us to the peer. */
+  out: LossReport;
+  /** From the peer to us. */
+  in: LossReport;
+  retransmissions: number;
+  /** Retransmissions of what had arrived after all. */
+  spurious: number;
+  copies: number;
+  /** Parity packets sent. */
+  parity: number;
+  /** Frames that parity of the peer gave us. */
+  repaired: number;
+  /** By our queue: packets marked with congestion experienced, packets dropped. */
+  marks: number;
+  drops: number;
+  /** Frames given up at their deadline. */
+  expired: number;
+  /** Of the newest packet that left our queue. */
+  queueMicros: number;
+  queuePackets: number;
+  queueBytes: number;
+  /** Standing queue of the underlay, as the congestion controller sees it. */
+  underlayQueueMicros: number;
+  windowBytes: number;
+  inFlightBytes: number;
+  bytesPerSecond: number;
+  mode: 'start' | 'delay' | 'competing';
 }
 
 export interface RouteStatus {
@@ -110,6 +160,84 @@ export interface RouteStatus {
   via: string | null;
   hops: number | null;
   costMicros: number | null;
+}
+
+export interface FlowsRequest {
+  direction: 'out' | 'in' | 'both';
+  /** Only flows that leave, and for this address or prefix. */
+  to?: string;
+}
+
+export type ServiceName = 'best-effort' | 'reliable' | 'realtime';
+
+/** Null where unknown, ports also where the protocol has none. */
+export interface FlowEnds {
+  /** `tcp`, or a number. */
+  protocol: string | null;
+  source: string | null;
+  sourcePort: number | null;
+  destination: string | null;
+  destinationPort: number | null;
+}
+
+/** A flow that enters the overlay at this node. */
+export interface OutgoingFlow extends FlowEnds {
+  direction: 'out';
+  /** Node that it goes to. */
+  node: string;
+  /** Next hop; null where there is no way, or none is needed. */
+  via: string | null;
+  hops: number | null;
+  /** Null: chosen anew at its next packet. */
+  service: ServiceName | 'dropped' | null;
+  /** What chose it; null as above. */
+  why: 'set' | 'rule' | 'dscp' | 'default' | null;
+  /** Index in `intercept.rules` of the rule that matched. */
+  rule: number | null;
+  packets: number;
+  bytes: number;
+  bytesPerSecond: number;
+  ageSeconds: number;
+  idleSeconds: number;
+  /** What this node sent again, and ahead of loss, to the next hop. */
+  retransmissions: number;
+  copies: number;
+}
+
+/** A flow that leaves the overlay at this node. Its ends are known if this node also sends back. */
+export interface IncomingFlow extends FlowEnds {
+  direction: 'in';
+  /** Node that it comes from. */
+  node: string;
+  service: ServiceName;
+  delivered: number;
+  /** Packets put in order. */
+  reordered: number;
+  /** Gaps that were no longer waited for. */
+  skipped: number;
+  duplicates: number;
+  /** Packets that wait for one before them. */
+  held: number;
+  idleSeconds: number;
+}
+
+export type FlowStatus = OutgoingFlow | IncomingFlow;
+
+/**
+ * Ends are `*`, an address or a prefix, with a port behind a colon if one is meant: `10.77.0.1:22`, `[fd77::1]:22`, `*:22`. `protocol` is a
+ * name as in rules, a number or `*`.
+ */
+export interface FlowSetRequest {
+  protocol: string;
+  source: string;
+  destination: string;
+  /** Null leaves the flows to the rules again. */
+  service: ServiceName | null;
+}
+
+export interface FlowSetResult {
+  /** How many matched. */
+  flows: number;
 }
 
 export interface PingRequest {

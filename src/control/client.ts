@@ -5,6 +5,10 @@ import { createInterface } from 'node:readline';
 import type {
   AgentApi,
   Finding,
+  FlowSetRequest,
+  FlowSetResult,
+  FlowsRequest,
+  FlowStatus,
   LinkStatus,
   PeerStatus,
   PingEvent,
@@ -28,6 +32,8 @@ export class ControlClient implements AgentApi {
   peers = (): Promise<PeerStatus[]> => this.call('peers');
   links = (): Promise<LinkStatus[]> => this.call('links');
   routes = (): Promise<RouteStatus[]> => this.call('routes');
+  flows = (request: FlowsRequest): Promise<FlowStatus[]> => this.call('flows', request);
+  setFlows = (request: FlowSetRequest): Promise<FlowSetResult> => this.call('setFlows', request);
   doctor = (): Promise<Finding[]> => this.call('doctor');
   reload = (): Promise<ReloadResult> => this.call('reload');
 
@@ -53,8 +59,9 @@ export class ControlClient implements AgentApi {
       throw new ControlError('EPROTOCOL', 'the agent stopped in the middle of an answer');
   }
 
-  private async call<T>(call: Call): Promise<T> {
-    return parse<T>(await readAll(await this.open(call)));
+  private async call<T>(call: Call, request?: object): Promise<T> {
+    const body = request === undefined ? '' : JSON.stringify(request);
+    return parse<T>(await readAll(await this.open(call, body)));
   }
 
   /** The answer's head, refusals already thrown. */

@@ -4,7 +4,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { Counter, Gauge, Registry } from 'prom-client';
-import type { AgentApi, Counters, LinkStatus, PeerStatus, Status, Traffic } from './api.js';
+import type { AgentApi, Counters, LinkRecovery, LinkStatus, PeerStatus, Status, Traffic } from './api.js';
 import { ControlError } from './errors.js';
 
 const DIRECTIONS = [
@@ -116,6 +116,7 @@ export async function renderMetrics(
   addTraffic(registry, status.counters);
   addPeers(registry, peers);
   addLinks(registry, links);
+  addRecovery(registry, links);
   return { text: await registry.metrics(), contentType: registry.contentType };
 }
 
@@ -165,5 +166,52 @@ function addLinks(registry: Registry, links: readonly LinkStatus[]): void {
     if (rttMicros !== null) rtt.set({ peer }, rttMicros / 1e6);
     count(peer, 'out', sent);
     count(peer, 'in', received);
+  }
+}
+
+/** Gauges and counters of a link's recovery: name, help, value. */
+const RECOVERY_GAUGES: readonly [string, string, (recovery: LinkRecovery) => number][] = [
+  ['queue_seconds', 'Time that the newest packet waited in our queue', (r) => r.queueMicros / 1e6],
+  ['underlay_queue_seconds', 'Standing queue of the network', (r) => r.underlayQueueMicros / 1e6],
+  ['window_bytes', 'Congestion window', (r) => r.windowBytes],
+  ['in_flight_bytes', 'Bytes sent and not yet acknowledged', (r) => r.inFlightBytes],
+  ['rate_bytes_per_second', 'Rate that congestion control allows', (r) => r.bytesPerSecond],
+];
+const RECOVERY_COUNTERS: readonly [string, string, (recovery: LinkRecovery) => number][] = [
+  ['retransmissions', 'Frames sent again', (r) => r.retransmissions],
+  ['spurious_retransmissions', 'Frames sent again that had arrived', (r) => r.spurious],
+  ['copies', 'Copies sent ahead of loss', (r) => r.copies],
+  ['parity', 'Parity packets sent', (r) => r.parity],
+  ['repaired', 'Frames that parity gave', (r) => r.repaired],
+  ['marks', 'Packets that our queue marked', (r) => r.marks],
+  ['queue_drops', 'Packets that our queue dropped', (r) => r.drops],
+  ['expired', 'Frames given up at their deadline', (r) => r.expired],
+];
+
+function addRecovery(registry: Registry, links: readonly LinkStatus[]): void {
+  const registers = [registry];
+  const loss = new Gauge({
+    name: 'causeway_link_loss_ratio',
+    help: 'Share of frames lost of late, before and after recovery',
+    labelNames: ['peer', 'direction', 'stage'],
+    registers,
+  });
+  const labelNames = ['peer'];
+  const gauges = RECOVERY_GAUGES.map(([name, help]) => {
+    return new Gauge({ name: `causeway_link_${name}`, help, labelNames, registers });
+  });
+  const counters = RECOVERY_COUNTERS.map(([name, help]) => {
+    return new Counter({ name: `causeway_link_${name}_total`, help, labelNames, registers });
+  });
+  for (const { peer, recovery } of links) {
+    if (recovery === null) continue;
+    for (const direction of ['out', 'in'] as const) {
+      for (const stage of ['before', 'after'] as const) {
+        const share = recovery[direction][stage];
+        if (share !== null) loss.set({ peer, direction, stage }, share);
+      }
+    }
+    gauges.forEach((gauge, i) => gauge.set({ peer }, RECOVERY_GAUGES[i][2](recovery)));
+    counters.forEach((counter, i) => counter.inc({ peer }, RECOVERY_COUNTERS[i][2](recovery)));
   }
 }

@@ -1,6 +1,6 @@
 /**
  * How AgentApi travels: HTTP/1.1 on the UNIX socket, JSON both ways. An answer is 200 and the value, or a status of STATUS_OF and
- * `{error: {code, message}}`. `POST /v1/ping` answers a line of JSON per event, the last an error where one comes midway.
+ * `{error: {code, message}}`. Requests go as JSON in the body of a POST. `POST /v1/ping` answers a line of JSON per event, the last an error where one comes midway.
  */
 import type { ApiErrorCode, PingEvent } from './api.js';
 
@@ -9,6 +9,8 @@ export const PATHS = {
   peers: { method: 'GET', path: '/v1/peers' },
   links: { method: 'GET', path: '/v1/links' },
   routes: { method: 'GET', path: '/v1/routes' },
+  flows: { method: 'POST', path: '/v1/flows' },
+  setFlows: { method: 'POST', path: '/v1/flows/set' },
   doctor: { method: 'GET', path: '/v1/doctor' },
   reload: { method: 'POST', path: '/v1/reload' },
   stop: { method: 'POST', path: '/v1/stop' },

@@ -11,7 +11,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createConnection } from 'node:net';
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import type { AgentApi, PingEvent } from './api.js';
+import type { AgentApi, FlowsRequest, PingEvent } from './api.js';
 import { ApiError } from './api.js';
 import { ControlError } from './errors.js';
 import type { Call, PingLine } from './protocol.js';
@@ -25,6 +25,18 @@ const pingRequest = z.strictObject({
   count: z.int().min(0).max(1_000_000),
   intervalMs: z.int().min(10, 'the interval is at least 10 ms').max(3_600_000),
   timeoutMs: z.int().min(10, 'the timeout is at least 10 ms').max(60_000),
+});
+
+const flowsRequest = z.strictObject({
+  direction: z.enum(['out', 'in', 'both']),
+  to: z.string().max(64).optional(),
+});
+
+const flowSetRequest = z.strictObject({
+  protocol: z.string().max(64),
+  source: z.string().max(64),
+  destination: z.string().max(64),
+  service: z.enum(['best-effort', 'reliable', 'realtime']).nullable(),
 });
 
 export class ControlServer {
@@ -82,22 +94,29 @@ export class ControlServer {
     try {
       const call = callOf(request);
       if (call === 'ping') return await this.answerPing(request, response);
-      await readBody(request);
-      sendJson(response, 200, (await this.api[call]()) ?? {});
+      const body = await readBody(request);
+      sendJson(response, 200, (await this.perform(call, body)) ?? {});
     } catch (error) {
       this.sendError(response, error);
     }
   }
 
-  private async answerPing(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const parsed = pingRequest.safeParse(parseJson(await readBody(request)));
-    if (!parsed.success) {
-      const { message, path } = parsed.error.issues[0];
-      throw new ApiError('bad-request', `${path.join('.')}: ${message}`);
+  private perform(call: Exclude<Call, 'ping'>, body: string): unknown {
+    switch (call) {
+      case 'flows':
+        return this.api.flows(checked(flowsRequest, body) as FlowsRequest);
+      case 'setFlows':
+        return this.api.setFlows(checked(flowSetRequest, body));
+      default:
+        return this.api[call]();
     }
+  }
+
+  private async answerPing(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const ping = checked(pingRequest, await readBody(request));
     const abort = new AbortController();
     response.on('close', () => abort.abort());
-    const events = this.api.ping(parsed.data, abort.signal)[Symbol.asyncIterator]();
+    const events = this.api.ping(ping, abort.signal)[Symbol.asyncIterator]();
     // A refusal comes instead of the first event, while the status line is still ours to choose.
     let next = await events.next();
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
@@ -192,6 +211,14 @@ async function readBody(request: IncomingMessage): Promise<string> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
+}
+
+/** A request that is what it should be. */
+function checked<T>(shape: z.ZodType<T>, body: string): T {
+  const parsed = shape.safeParse(parseJson(body));
+  if (parsed.success) return parsed.data;
+  const { message, path } = parsed.error.issues[0];
+  throw new ApiError('bad-request', `${path.join('.')}: ${message}`);
 }
 
 function parseJson(text: string): unknown {

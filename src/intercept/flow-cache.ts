@@ -31,7 +31,8 @@ const GENERATION = 64;
 
 /** Which flows a wish is about; what is absent matches all. */
 export interface FlowMatch {
-  protocol?: number;
+  /** IP protocol numbers. */
+  protocols?: readonly number[];
   source?: RulePrefix;
   sourcePort?: number;
   destination?: RulePrefix;
@@ -331,7 +332,7 @@ export class FlowCache {
   ): boolean {
     const ports = this.ports[flow]!;
     return (
-      (match.protocol === undefined || match.protocol === (this.kind[flow]! & 0xff)) &&
+      (match.protocols === undefined || match.protocols.includes(this.kind[flow]! & 0xff)) &&
       (match.sourcePort === undefined || match.sourcePort === ports >>> 16) &&
       (match.destinationPort === undefined || match.destinationPort === (ports & 0xffff)) &&
       (source === undefined || this.lies(flow, 0, source)) &&

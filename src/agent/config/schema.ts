@@ -18,6 +18,7 @@ import {
   MAX_MTU,
   MIN_MTU,
 } from './config.js';
+import { PROTOCOLS } from './protocols.js';
 
 /** Key paths of the design that later versions bring. */
 export const NOT_YET: ReadonlySet<string> = new Set([
@@ -56,14 +57,6 @@ const prefix = z.string().transform((text, context): RulePrefix => {
   context.addIssue(parsed.refusal);
   return z.NEVER;
 });
-
-/** ICMP names both versions' protocol, since a rule may match either family. */
-const PROTOCOLS: Readonly<Record<string, readonly number[]>> = {
-  tcp: [6],
-  udp: [17],
-  icmp: [1, 58],
-  sctp: [132],
-};
 
 const protocol = z.union([z.string(), z.number()]).transform((value, context): readonly number[] => {
   if (typeof value === 'string' && Object.hasOwn(PROTOCOLS, value)) return PROTOCOLS[value];

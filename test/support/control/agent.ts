@@ -1,5 +1,14 @@
 /** An agent of fixed answers, for what talks to agents. */
-import type { AgentApi, PingEvent, PingRequest, Status } from '../../../src/control/index.js';
+import type {
+  AgentApi,
+  FlowSetRequest,
+  FlowsRequest,
+  FlowStatus,
+  LinkRecovery,
+  PingEvent,
+  PingRequest,
+  Status,
+} from '../../../src/control/index.js';
 import { ApiError } from '../../../src/control/index.js';
 
 const traffic = (packets: number) => ({ packets, bytes: packets * 100 });
@@ -30,8 +39,91 @@ export const STATUS: Status = {
   warnings: ['peer c: no answer'],
 };
 
+export const RECOVERY: LinkRecovery = {
+  out: { before: 0.0123, after: 0.0001, burst: 1.5 },
+  in: { before: 0, after: null, burst: 0 },
+  retransmissions: 12,
+  spurious: 1,
+  copies: 3,
+  parity: 4,
+  repaired: 2,
+  marks: 5,
+  drops: 6,
+  expired: 7,
+  queueMicros: 1500,
+  queuePackets: 8,
+  queueBytes: 9000,
+  underlayQueueMicros: 2500,
+  windowBytes: 64_000,
+  inFlightBytes: 32_000,
+  bytesPerSecond: 1_250_000,
+  mode: 'delay',
+};
+
+export const FLOWS: FlowStatus[] = [
+  {
+    direction: 'out',
+    protocol: 'tcp',
+    source: '10.77.0.1',
+    sourcePort: 40_000,
+    destination: '10.77.0.3',
+    destinationPort: 22,
+    node: 'c',
+    via: 'b',
+    hops: 2,
+    service: 'reliable',
+    why: 'default',
+    rule: null,
+    packets: 100,
+    bytes: 12_345,
+    bytesPerSecond: 125_000,
+    ageSeconds: 60,
+    idleSeconds: 0.25,
+    retransmissions: 3,
+    copies: 4,
+  },
+  {
+    direction: 'out',
+    protocol: 'icmp',
+    source: 'fd77::1',
+    sourcePort: null,
+    destination: 'fd77::2',
+    destinationPort: null,
+    node: 'b',
+    via: 'b',
+    hops: 1,
+    service: 'dropped',
+    why: 'rule',
+    rule: 2,
+    packets: 1,
+    bytes: 84,
+    bytesPerSecond: 0,
+    ageSeconds: 61,
+    idleSeconds: 61,
+    retransmissions: 0,
+    copies: 0,
+  },
+  {
+    direction: 'in',
+    protocol: null,
+    source: null,
+    sourcePort: null,
+    destination: null,
+    destinationPort: null,
+    node: 'c',
+    service: 'realtime',
+    delivered: 50,
+    reordered: 5,
+    skipped: 1,
+    duplicates: 2,
+    held: 0,
+    idleSeconds: 0,
+  },
+];
+
 export class FakeAgent implements AgentApi {
   stopped = 0;
+  asked: FlowsRequest | FlowSetRequest | undefined;
   aborted = 0;
 
   status = (): Status => STATUS;
@@ -69,8 +161,19 @@ export class FakeAgent implements AgentApi {
       received: traffic(11),
       sessionAgeSeconds: 42,
       cipher: 'aes-256-gcm',
+      recovery: RECOVERY,
     },
   ];
+  flows = (request: FlowsRequest) => {
+    this.asked = request;
+    return FLOWS.filter(({ direction }) => request.direction === 'both' || direction === request.direction);
+  };
+  /** Two flows match `tcp`, none any other protocol. */
+  setFlows = (request: FlowSetRequest) => {
+    this.asked = request;
+    if (request.protocol !== 'tcp') throw new ApiError('not-found', 'no flow that runs is such a one');
+    return { flows: 2 };
+  };
   routes = () => [
     { prefix: '10.77.0.1/32', owner: 'a', via: null, hops: 0, costMicros: 0 },
     { prefix: '10.77.0.3/32', owner: 'c', via: 'b', hops: 2, costMicros: 40_000 },

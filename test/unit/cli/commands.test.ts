@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { main } from '../../../src/cli/main.js';
 import { ControlServer } from '../../../src/control/index.js';
-import { FakeAgent, STATUS } from '../../support/control/agent.js';
+import { FakeAgent, FLOWS, STATUS } from '../../support/control/agent.js';
 import { lifetime, TestAuthority } from '../../support/pki/authority.js';
 
 let directory: string;
@@ -47,6 +47,8 @@ describe('usage', () => {
       'peers',
       'links',
       'routes',
+      'flows',
+      'flow',
       'ping',
       'doctor',
       'ca',
@@ -68,6 +70,20 @@ describe('usage', () => {
     [['ping'], "missing required argument 'target'"],
     [['ping', 'c', '-n', 'x'], 'Give a whole number.'],
     [['ping', 'c', '-i', '0'], 'Give seconds, 0.01 to 60.'],
+    [['flows', '--incoming', '--outgoing'], "option '--incoming' cannot be used with option '--outgoing'"],
+    [
+      ['flows', '--incoming', '--to', '::/0'],
+      "option '--incoming' cannot be used with option '--to <prefix>'",
+    ],
+    [['flow', 'set', 'tcp', '*'], "missing required argument 'dst'"],
+    [['flow', 'set', 'tcp', '*', '*', 'fast'], 'Allowed choices are best-effort, reliable, realtime.'],
+    [
+      ['flow', 'set', 'tcp', '*', '*'],
+      'name a service (best-effort, reliable, realtime) or --clear, one of them',
+    ],
+    [['flow', 'set', 'tcp', '*', '*', 'reliable', '--clear'], 'or --clear, one of them'],
+    [['flow', 'set', 'tpc', '*', '*', 'reliable'], '"tpc" is no protocol'],
+    [['flow', 'set', 'tcp', '*', '10.0.0.1:ssh', '--clear'], '"ssh" is no port'],
     [['check'], "required option '-c, --config <file>' not specified"],
     [['up'], "required option '-c, --config <file>' not specified"],
   ])('%j is wrong usage', async (argv, message) => {
@@ -136,6 +152,14 @@ describe('with an agent', () => {
     );
   });
 
+  test('links show loss before and after recovery, and the queues', async () => {
+    expect(await run('links', '-s', socket)).toBe(0);
+    expect(shown().split('\n').slice(-2)).toEqual([
+      'peer  loss out → after  loss in → after  sent again  copies  parity  repaired  marked  dropped  expired    queue  underlay   in flight / window         rate  mode',
+      'b     1.23 % → 0.010 %              0 %          12       3       4         2       5        6        7  1.50 ms   2.50 ms  31.3 KiB / 62.5 KiB  10.0 Mbit/s  delay',
+    ]);
+  });
+
   test('CAUSEWAY_SOCKET stands in for -s', async () => {
     process.env['CAUSEWAY_SOCKET'] = socket;
     try {
@@ -160,6 +184,52 @@ describe('with an agent', () => {
       remedy: 'start it',
     });
     expect(findings.map(({ subject }) => subject)).toContain('kernel');
+  });
+});
+
+describe('flows', () => {
+  test('are shown with service, reason, way and recovery', async () => {
+    expect(await run('flows', '-s', socket)).toBe(0);
+    expect(shown().split('\n')).toEqual([
+      'from here        to            proto  node  way            service   by             idle  packets     bytes        rate  sent again  copies',
+      '10.77.0.1:40000  10.77.0.3:22  tcp    c     via b, 2 hops  reliable  default         0 s      100  12.1 KiB  1.0 Mbit/s           3       4',
+      'fd77::1          fd77::2       icmp   b     direct         dropped   rules[2]  1 min 1 s        1      84 B     0 bit/s           0       0',
+      '',
+      'to here  from  proto  node  service   idle  delivered  put in order  gaps skipped  duplicates  held',
+      '?        ?     ?      c     realtime   0 s         50             5             1           2     0',
+    ]);
+  });
+
+  test('--json is what the agent said', async () => {
+    expect(await run('flows', '--json', '-s', socket)).toBe(0);
+    expect(JSON.parse(shown())).toEqual(FLOWS);
+  });
+
+  test.each([
+    [[], { direction: 'both' }],
+    [['--outgoing'], { direction: 'out' }],
+    [['--incoming'], { direction: 'in' }],
+    [['--to', '10.77.0.0/16'], { direction: 'out', to: '10.77.0.0/16' }],
+  ])('%j asks for no more than that', async (options, request) => {
+    expect(await run('flows', ...options, '-s', socket)).toBe(0);
+    expect(agent.asked).toEqual(request);
+  });
+
+  test('set tells how many flows it set', async () => {
+    expect(await run('flow', 'set', 'tcp', '*', '[fd77::3]:22', 'realtime', '-s', socket)).toBe(0);
+    expect(out).toEqual(['2 flows set to realtime']);
+    const which = { protocol: 'tcp', source: '*', destination: '[fd77::3]:22' };
+    expect(agent.asked).toEqual({ ...which, service: 'realtime' });
+    expect(await run('flow', 'set', '--clear', 'tcp', '*', '[fd77::3]:22', '-s', socket)).toBe(0);
+    expect(out[1]).toBe('2 flows left to the rules again');
+    expect(agent.asked).toEqual({ ...which, service: null });
+    expect(await run('flow', 'set', '--clear', 'tcp', '*', '*', '--json', '-s', socket)).toBe(0);
+    expect(JSON.parse(out[2])).toEqual({ flows: 2 });
+  });
+
+  test('set that finds no flow fails', async () => {
+    expect(await run('flow', 'set', 'udp', '*', '*', 'realtime', '-s', socket)).toBe(1);
+    expect(err).toEqual(['causeway: no flow that runs is such a one']);
   });
 });
 
@@ -205,7 +275,7 @@ describe('ping', () => {
 });
 
 describe('without an agent', () => {
-  test.each(['status', 'peers', 'links', 'routes', 'reload'])(
+  test.each(['status', 'peers', 'links', 'routes', 'flows', 'reload'])(
     '%s ends with 3 and one line',
     async (command) => {
       const nobody = join(directory, 'nobody.sock');

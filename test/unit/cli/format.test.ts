@@ -1,5 +1,15 @@
 import { expect, test } from 'vitest';
-import { bytes, duration, fields, median, millis, nodeIdText, table } from '../../../src/cli/format.js';
+import {
+  bytes,
+  duration,
+  fields,
+  median,
+  millis,
+  nodeIdText,
+  percent,
+  rate,
+  table,
+} from '../../../src/cli/format.js';
 
 test('columns align, numbers to the right, without spaces at line ends', () => {
   expect(
@@ -59,4 +69,25 @@ test('a median stands in the middle', () => {
   expect(median([3, 1, 2])).toBe(2);
   expect(median([4, 1, 2, 3])).toBe(2.5);
   expect(median([])).toBeNaN();
+});
+
+test.each([
+  [0, '0 bit/s'],
+  [0.05, '0 bit/s'],
+  [100, '800 bit/s'],
+  [125, '1.0 kbit/s'],
+  [1_250_000, '10.0 Mbit/s'],
+  [1e15, '8000.0 Tbit/s'],
+])('%d bytes a second: %s', (count, text) => {
+  expect(rate(count)).toBe(text);
+});
+
+test.each([
+  [0, '0 %'],
+  [1e-7, '<0.001 %'],
+  [0.0001, '0.010 %'],
+  [0.0123, '1.23 %'],
+  [1, '100.0 %'],
+])('share %d: %s', (share, text) => {
+  expect(percent(share)).toBe(text);
 });

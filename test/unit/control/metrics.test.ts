@@ -41,9 +41,15 @@ test("a scrape shows the agent's numbers, the same at the second as at the first
     'causeway_peer_connected{peer="c"} 0',
     'causeway_link_rtt_seconds{peer="b"} 0.0204',
     'causeway_link_bytes_total{peer="b",direction="in"} 1100',
+    'causeway_link_loss_ratio{peer="b",direction="out",stage="before"} 0.0123',
+    'causeway_link_loss_ratio{peer="b",direction="in",stage="before"} 0',
+    'causeway_link_queue_seconds{peer="b"} 0.0015',
+    'causeway_link_retransmissions_total{peer="b"} 12',
+    'causeway_link_queue_drops_total{peer="b"} 6',
   ]) {
     expect(text.split('\n')).toContain(line);
   }
+  expect(text).not.toContain('direction="in",stage="after"'); // not known
   expect((await scrape('/metrics'))[1]).toBe(text);
 });
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ControlClient, ControlServer } from '../../../src/control/index.js';
 import type { PingEvent } from '../../../src/control/index.js';
-import { FakeAgent, STATUS } from '../../support/control/agent.js';
+import { FakeAgent, FLOWS, STATUS } from '../../support/control/agent.js';
 
 let directory: string;
 let path: string;
@@ -105,6 +105,25 @@ describe('calls', () => {
     expect(await client.links()).toEqual(agent.links());
     expect(await client.routes()).toEqual(agent.routes());
     expect(await client.doctor()).toEqual(agent.doctor());
+    expect(await client.flows({ direction: 'both' })).toEqual(FLOWS);
+    const set = { protocol: 'tcp', source: '*', destination: '*', service: 'reliable' as const };
+    expect(await client.setFlows(set)).toEqual({ flows: 2 });
+    expect(agent.asked).toEqual(set);
+  });
+
+  test.each([
+    ['/v1/flows', {}, 'direction: '],
+    ['/v1/flows', { direction: 'out', to: 5 }, 'to: '],
+    ['/v1/flows/set', { protocol: 'tcp', source: '*', destination: '*' }, 'service: '],
+    ['/v1/flows/set', { protocol: 'tcp', source: '*', destination: '*', service: 'redundant' }, 'service: '],
+    [
+      '/v1/flows/set',
+      { protocol: 'x'.repeat(65), source: '*', destination: '*', service: null },
+      'protocol: ',
+    ],
+  ])('%s of %j is refused with the key', async (path, request, message) => {
+    expect(await raw('POST', path, JSON.stringify(request))).toEqual([400, expect.stringContaining(message)]);
+    expect(agent.asked).toBeUndefined();
   });
 
   test('a refusal keeps its code and its line', async () => {

@@ -205,7 +205,7 @@ describe('deciding', () => {
 
   test.each<[string, FlowMatch, number]>([
     ['everything', {}, 4],
-    ['a protocol', { protocol: 17 }, 1],
+    ['a protocol', { protocols: [17] }, 1],
     ['a source', { source: host(1) }, 2],
     ['a destination', { destination: host(2) }, 2],
     ['a prefix', { destination: { ...host(0), bits: 120 } }, 3],
@@ -213,7 +213,7 @@ describe('deciding', () => {
     ['a destination port', { destinationPort: 22 }, 1],
     [
       'all of it',
-      { protocol: 6, source: host(1), sourcePort: 4000, destination: host(2), destinationPort: 22 },
+      { protocols: [1, 6], source: host(1), sourcePort: 4000, destination: host(2), destinationPort: 22 },
       1,
     ],
     ['nothing that runs', { source: host(77) }, 0],
