@@ -132,7 +132,7 @@ class AgentLife {
       {
         self: node.nodeId,
         epoch: epoch & 0xffff,
-        tun: { name: config.tun.name },
+        tun: config.tun,
         listen: config.listen,
         mark: MARK,
         plain,

@@ -5,7 +5,10 @@
 import { createBatch, type PacketBatch } from '../../io/batch.js';
 import type { Aead, Io, MicroTimer, TunDevice, UdpSocket } from '../../io/ports.js';
 import { SourceBuckets, TokenBucket } from '../../intercept/rate-limit.js';
+import { FlowCache } from '../../intercept/flow-cache.js';
 import { compileRules } from '../../intercept/rules.js';
+import { DEFAULT_SERVICES } from '../../intercept/services.js';
+import type { FlowOrder } from '../../overlay/egress/flow-order.js';
 import type { LinkEvent } from '../../overlay/link/link.js';
 import { LINK_BODY_MAX } from '../../overlay/link/link.js';
 import { ForwardingTables } from '../../overlay/route/tables.js';
@@ -14,18 +17,26 @@ import { ControlRecords } from '../../overlay/forward/control-records.js';
 import { Counters } from '../../overlay/forward/counters.js';
 import { forgetLocalAddress } from '../../overlay/forward/endpoint-learning.js';
 import { Entry } from '../../overlay/forward/entry.js';
-import { Exit } from '../../overlay/forward/exit.js';
+import type { Hops } from '../../overlay/forward/hops.js';
 import { IcmpWriter } from '../../overlay/forward/icmp-writer.js';
 import { LaneTable } from '../../overlay/forward/lanes.js';
 import type { Neighbour } from '../../overlay/forward/neighbour.js';
+import type { OrderedExit } from '../../overlay/forward/ordered-exit.js';
 import { RecentHeaders } from '../../overlay/forward/recent-headers.js';
+import { createRecovery } from '../../overlay/forward/recovery.js';
 import { Routes } from '../../overlay/forward/routes.js';
 import { Sender } from '../../overlay/forward/sender.js';
 import { type EchoAnswer, SlowPath } from '../../overlay/forward/slow-path.js';
 import { readEndpoint, writeEndpoint } from '../endpoint.js';
-import type { FromWorker, LinkReport, ToWorker, WorkerOptions } from '../messages.js';
+import {
+  type FromWorker,
+  OUTER_DSCP_COPY,
+  type ToWorker,
+  type WorkerOptions,
+  type WorkerReport,
+} from '../messages.js';
+import { incomingFlows, linkReport } from './report.js';
 import { type NeighbourEntry, Neighbours } from './neighbours.js';
-import { SLOT_ADHOC } from './sizes.js';
 import * as sizes from './sizes.js';
 
 export interface WorkerPorts {
@@ -45,6 +56,11 @@ export class ForwardingWorker {
   private readonly entry: Entry;
   private readonly arrival: Arrival;
   private readonly slow: SlowPath;
+  private readonly hops: Hops;
+  private readonly exit: OrderedExit;
+  private readonly order: FlowOrder;
+  private readonly flows: FlowCache;
+  private outerDscp = 0;
   private readonly control: ControlRecords;
   private readonly adhoc = createBatch(sizes.HANDSHAKE_MAX, 1);
   private readonly timer: MicroTimer;
@@ -56,6 +72,7 @@ export class ForwardingWorker {
   constructor(
     private readonly ports: WorkerPorts,
     private readonly options: WorkerOptions,
+    limits = sizes.LIMITS,
   ) {
     const { io, tun, udp, aead, random } = ports;
     const { self, epoch } = options;
@@ -63,7 +80,9 @@ export class ForwardingWorker {
     const now = io.now();
     const lanes = new LaneTable();
     const sender = new Sender(udp, aead, counters, (neighbour) => this.neighbours.touch(neighbour));
-    this.neighbours = new Neighbours(aead, udp, lanes, random, ports.post);
+    this.neighbours = new Neighbours(aead, udp, lanes, random, ports.post, (neighbour) =>
+      this.hops.drop(io.now(), neighbour),
+    );
     const routes = new Routes(this.neighbours.byId);
     const control = new ControlRecords(sender);
     const icmp = new IcmpWriter(tun, new TokenBucket(100, 50, now), (version) =>
@@ -86,10 +105,37 @@ export class ForwardingWorker {
       epoch,
       shell: this,
     });
+    const { slow } = this;
+    const flows = new FlowCache({ capacity: limits.flows });
+    this.flows = flows;
+    const touch = (neighbour: Neighbour) => this.neighbours.touch(neighbour);
+    const capacity = sizes.OUT_CAPACITY;
+    const recovery = createRecovery(
+      { io, tun, aead, routes, sender, counters, flows, random, self, capacity, touch },
+      { ...limits, frameMax: sizes.frameMax(options.tun.mtu) },
+    );
+    const { hops, hopFrames, exit } = recovery;
+    this.hops = hops;
+    this.exit = exit;
+    this.order = recovery.order;
+    const outerClass = (inPlace: number) =>
+      this.outerDscp === OUTER_DSCP_COPY ? inPlace : this.outerDscp << 2;
     const batch = createBatch(sizes.UDP_ARENA, sizes.UDP_CAPACITY, sizes.UDP_MESSAGES);
-    const exit = new Exit(tun, routes, counters, self, sizes.UDP_CAPACITY);
-    const parts = { udp, aead, lanes, routes, exit, sender, slow: this.slow, counters, self, batch };
-    this.arrival = new Arrival(parts);
+    this.arrival = new Arrival({
+      udp,
+      aead,
+      lanes,
+      routes,
+      exit,
+      hops,
+      hopFrames,
+      sender,
+      slow,
+      counters,
+      self,
+      outerClass,
+      batch,
+    });
     const read = createBatch(sizes.TUN_ARENA, sizes.TUN_CAPACITY);
     const out = createBatch(sizes.OUT_ARENA, sizes.OUT_CAPACITY);
     const whenWritable = (callback: () => void) => {
@@ -99,8 +145,24 @@ export class ForwardingWorker {
       });
     };
     this.entry = new Entry(
-      { io, tun, routes, sender, icmp, recent, counters, self, epoch, whenWritable, read, out },
-      compileRules([]),
+      {
+        io,
+        tun,
+        routes,
+        sender,
+        hops,
+        flows,
+        icmp,
+        recent,
+        counters,
+        self,
+        epoch,
+        outerClass,
+        whenWritable,
+        read,
+        out,
+      },
+      compileRules([], DEFAULT_SERVICES),
     );
     this.timer = io.createTimer(() => {
       this.onTimer();
@@ -129,7 +191,7 @@ export class ForwardingWorker {
         break;
       case 'session':
         this.neighbours.install(now, message.grant);
-        this.routes.resolve();
+        this.resolve(now);
         break;
       case 'revoke-session':
         this.neighbours.revoke(message.index);
@@ -139,9 +201,24 @@ export class ForwardingWorker {
         break;
       case 'tables':
         this.routes.install(new ForwardingTables(message.buffers));
+        this.reroute(now);
         break;
       case 'rules':
-        this.entry.classify = compileRules(message.rules);
+        this.entry.classify = compileRules(message.rules, message.defaults);
+        this.flows.invalidate();
+        break;
+      case 'outer-dscp':
+        this.outerDscp = message.dscp;
+        break;
+      case 'flows':
+        this.listFlows(now, message);
+        break;
+      case 'flow-set':
+        this.ports.post({
+          type: 'flow-set',
+          id: message.id,
+          flows: this.flows.set(message.match, message.service),
+        });
         break;
       case 'forget':
         this.forget(now, message.peer);
@@ -211,11 +288,13 @@ export class ForwardingWorker {
       case 'up':
         neighbour.up = true;
         neighbour.since = now;
+        this.hops.resume(neighbour);
         post({ type: 'up', peer, rttMicros: event.rtt });
         return;
       case 'down':
         neighbour.up = false;
         neighbour.since = now;
+        this.hops.suspend(now, neighbour);
         post({ type: 'down', peer, reason: event.reason });
         return;
       case 'measured':
@@ -251,20 +330,31 @@ export class ForwardingWorker {
   /** After any input: sends what links have become due to send, arms the timer for what comes next. */
   private afterInput(): void {
     const now = this.ports.io.now();
-    for (const neighbour of this.neighbours.takeTouched()) this.transmit(now, neighbour);
+    for (const neighbour of this.neighbours.takeTouched()) {
+      this.hops.pump(now, neighbour);
+      this.transmit(now, neighbour);
+      this.neighbours.schedule(neighbour, this.hops.nextTimeout(neighbour));
+    }
     this.arm(now);
   }
 
+  /** Sends a link's own frames, and acknowledgements that found no data to ride on. */
   private transmit(now: number, neighbour: Neighbour): void {
     const { control } = this;
+    const limit = control.at + LINK_BODY_MAX;
     for (;;) {
-      const length = neighbour.link.transmit(now, control.view, control.at, control.at + LINK_BODY_MAX);
-      if (length === 0 || !control.send(neighbour, length)) return;
+      let end = control.at + neighbour.link.transmit(now, control.view, control.at, limit);
+      const inbound = neighbour.hop?.inbound;
+      if (inbound?.isDue(now)) {
+        end = inbound.writeAcks(now, control.view, end, limit);
+        end = inbound.writeReports(now, control.view, end, limit);
+      }
+      if (end === control.at || !control.send(neighbour, end - control.at)) return;
     }
   }
 
   private arm(now: number): void {
-    const due = this.neighbours.nextTimeout();
+    const due = Math.min(this.neighbours.nextTimeout(), this.exit.nextTimeout());
     if (due === this.armed) return;
     this.armed = due;
     if (due === Infinity) this.timer.disarm();
@@ -274,11 +364,11 @@ export class ForwardingWorker {
   private onTimer(): void {
     const now = this.ports.io.now();
     this.armed = Infinity;
-    for (const neighbour of this.neighbours.byId.values()) {
-      if (neighbour.link.nextTimeout() <= now) {
-        this.follow(now, neighbour, neighbour.link.timeout(now));
-        this.neighbours.touch(neighbour);
-      }
+    this.exit.timeout(now);
+    for (const neighbour of this.neighbours.takeDue(now)) {
+      this.hops.timeout(now, neighbour);
+      if (neighbour.link.nextTimeout() <= now) this.follow(now, neighbour, neighbour.link.timeout(now));
+      this.neighbours.touch(neighbour);
     }
     for (const { nodeId, slot } of this.neighbours.expire(now)) {
       this.ports.post({
@@ -289,6 +379,17 @@ export class ForwardingWorker {
     }
     this.watchSendErrors();
     this.afterInput();
+  }
+
+  /** Neighbours came or went. */
+  private resolve(now: number): void {
+    this.routes.resolve();
+    this.reroute(now);
+  }
+
+  /** Paths have changed. */
+  private reroute(now: number): void {
+    for (const neighbour of this.neighbours.byId.values()) this.hops.reroute(now, neighbour);
   }
 
   /** After a refused send our own address may be gone from the host: let the kernel choose again. */
@@ -304,12 +405,12 @@ export class ForwardingWorker {
   private sendDatagram({ bytes, endpoint }: Extract<ToWorker, { type: 'datagram' }>): void {
     const { udp } = this.ports;
     const { adhoc } = this;
-    writeEndpoint(udp.endpoints, SLOT_ADHOC, endpoint);
+    writeEndpoint(udp.endpoints, sizes.SLOT_ADHOC, endpoint);
     adhoc.bytes.set(bytes);
     adhoc.count = 1;
     adhoc.offset[0] = 0;
     adhoc.length[0] = bytes.length;
-    adhoc.endpoint[0] = SLOT_ADHOC;
+    adhoc.endpoint[0] = sizes.SLOT_ADHOC;
     adhoc.trafficClass[0] = 0;
     udp.send(adhoc, Int32Array.of(0), 1);
   }
@@ -340,7 +441,7 @@ export class ForwardingWorker {
     neighbour.link.close('stopping');
     this.transmit(now, neighbour);
     this.neighbours.remove(neighbour);
-    this.routes.resolve();
+    this.resolve(now);
   }
 
   private stop(now: number): void {
@@ -355,37 +456,24 @@ export class ForwardingWorker {
     post({ type: 'stopped' });
   }
 
-  private report(now: number): {
-    links: LinkReport[];
-    counters: Record<string, number>;
-    drops: Record<string, number>;
-  } {
-    const links = [...this.neighbours.byId.values()].map((neighbour) => this.reportLink(now, neighbour));
+  private listFlows(now: number, { id, filter }: Extract<ToWorker, { type: 'flows' }>): void {
+    const { idleMicros: idle, limit, to } = filter;
+    const outgoing = filter.outgoing ? this.flows.list(now, { idle, limit, ...(to && { to }) }) : [];
+    const incoming = filter.incoming ? incomingFlows(now, this.order, idle, limit) : [];
+    this.ports.post({ type: 'flows', id, outgoing, incoming });
+  }
+
+  private report(now: number): WorkerReport {
+    const { endpoints } = this.ports.udp;
+    const links = [...this.neighbours.byId.values()].map((neighbour) =>
+      linkReport(now, neighbour, endpoints),
+    );
     const counters = {
       ...this.counters.totals(),
       sendErrors: this.ports.udp.sendErrors.count,
       segmentErrors: this.ports.io.segmentErrors,
     };
     return { links, counters, drops: this.counters.drops() };
-  }
-
-  private reportLink(now: number, neighbour: NeighbourEntry): LinkReport {
-    const { nodeId, name, up, slot, link, since, cipher, sessionSince } = neighbour;
-    return {
-      peer: nodeId,
-      name,
-      state: up ? 'up' : 'down',
-      endpoint: readEndpoint(this.ports.udp.endpoints, slot),
-      rttMicros: link.rtt,
-      baseRttMicros: link.baseRtt,
-      sinceMicros: now - since,
-      cipher,
-      sessionAgeMicros: now - sessionSince,
-      packetsSent: neighbour.packetsSent,
-      bytesSent: neighbour.bytesSent,
-      packetsReceived: neighbour.packetsReceived,
-      bytesReceived: neighbour.bytesReceived,
-    };
   }
 }
 

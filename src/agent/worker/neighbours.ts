@@ -19,6 +19,8 @@ export interface NeighbourEntry extends Neighbour {
   /** µs when `up` changed, and when the newest session began. */
   since: number;
   sessionSince: number;
+  /** µs; when the timer is wanted. */
+  due: number;
   /** Key slots and receiver indexes by session. */
   readonly held: Map<number, { keys: number[]; indexes: number[] }>;
 }
@@ -29,6 +31,8 @@ export class Neighbours {
   private readonly keys = new SlotPool('key', KEY_SLOTS);
   private readonly slots = new SlotPool('endpoint', MAX_NEIGHBOURS + 1, 1);
   private readonly touched = new Set<NeighbourEntry>();
+  /** µs; not after the first neighbour's `due`. */
+  private earliest = Infinity;
 
   constructor(
     private readonly aead: Aead,
@@ -36,6 +40,8 @@ export class Neighbours {
     private readonly lanes: LaneTable,
     private readonly random: () => number,
     private readonly post: (message: FromWorker) => void,
+    /** Its hop is of no use any more. */
+    private readonly dropHop: (neighbour: Neighbour) => void,
   ) {}
 
   /** Takes a session into use. The first one of a process at the other end brings a new link. */
@@ -54,8 +60,9 @@ export class Neighbours {
       keys: [...receive, ...send],
       indexes: grant.receive.map((lane) => lane.index),
     });
-    grant.receive.forEach((lane, i) => {
-      this.lanes.add(lane.index, { neighbour, session: index, key: receive[i], window: new ReplayWindow() });
+    grant.receive.forEach(({ index: lane }, i) => {
+      const window = new ReplayWindow();
+      this.lanes.add(lane, { neighbour, session: index, lane: i, key: receive[i], window });
     });
     const lanes = grant.send.map((lane, i) => ({ index: lane.index, key: send[i] }));
     const evicted = neighbour.sessions.install(now, index, initiator, lanes);
@@ -82,6 +89,7 @@ export class Neighbours {
     this.byId.delete(neighbour.nodeId);
     this.touched.delete(neighbour);
     neighbour.up = false;
+    this.dropHop(neighbour);
   }
 
   /** Its link may have something to send. */
@@ -96,13 +104,27 @@ export class Neighbours {
     return all;
   }
 
-  /** µs; when a link or a session is due. */
+  /** Notes when a neighbour wants the timer again: its link, its sessions, or its hop, which is due at `hopDue`. */
+  schedule(neighbour: NeighbourEntry, hopDue: number): void {
+    neighbour.due = Math.min(neighbour.link.nextTimeout(), neighbour.sessions.nextTimeout(), hopDue);
+    if (neighbour.due < this.earliest) this.earliest = neighbour.due;
+  }
+
+  /** µs; no neighbour is due before. */
   nextTimeout(): number {
-    let due = Infinity;
-    for (const { link, sessions } of this.byId.values()) {
-      due = Math.min(due, link.nextTimeout(), sessions.nextTimeout());
+    return this.earliest;
+  }
+
+  /** All that are due. Whoever takes them sees to their being scheduled again. */
+  takeDue(now: number): NeighbourEntry[] {
+    const all: NeighbourEntry[] = [];
+    if (now < this.earliest) return all;
+    this.earliest = Infinity;
+    for (const neighbour of this.byId.values()) {
+      if (neighbour.due <= now) all.push(neighbour);
+      else if (neighbour.due < this.earliest) this.earliest = neighbour.due;
     }
-    return due;
+    return all;
   }
 
   /** Drops what is too old, and neighbours that nothing is left of; returns whose session wants a successor. */
@@ -129,6 +151,8 @@ export class Neighbours {
       slot: this.slots.take(),
       sessions: new SessionSet(),
       link: new Link(this.random, now),
+      hop: undefined,
+      due: now,
       up: false,
       confirmedSession: 0,
       since: now,
@@ -151,6 +175,7 @@ export class Neighbours {
     neighbour.since = now;
     neighbour.incarnation = incarnation;
     neighbour.link = new Link(this.random, now);
+    this.dropHop(neighbour);
     return neighbour;
   }
 

@@ -1,5 +1,9 @@
 /** How large the worker's batches and tables are. Tuned with `make bench`; all in bytes or packets, as named. */
 
+import type { RecoveryLimits } from '../../overlay/forward/recovery.js';
+import { LANES } from '../../overlay/wire/lanes.js';
+import { ROUTED_HEADER_SIZE } from '../../overlay/wire/routed.js';
+
 /** Room for several segmentation-offload reads of up to 64 KiB each, small enough to stay in the cache. */
 export const TUN_ARENA = 256 * 1024;
 export const TUN_CAPACITY = 256;
@@ -20,8 +24,40 @@ export const HANDSHAKE_MAX = 4096;
 export const MAX_NEIGHBOURS = 1024;
 /** Endpoint slot for datagrams to whoever. */
 export const SLOT_ADHOC = 0;
-/** A neighbour has up to four sessions, and a fifth while the oldest makes room, each with two lanes and two directions. */
-export const KEY_SLOTS = MAX_NEIGHBOURS * 20;
+/** A neighbour has up to four sessions, and a fifth while the oldest makes room, each with its lanes in two directions. */
+export const KEY_SLOTS = MAX_NEIGHBOURS * 5 * LANES * 2;
+
+/** Largest routed frame that is recovered, given this node's own inner MTU; a relay may meet greater ones, which go best-effort. */
+export function frameMax(mtu: number): number {
+  return ROUTED_HEADER_SIZE + Math.max(mtu, 1500);
+}
+
+/** What grows with traffic; memory is used only as far as traffic needs it. */
+export interface Limits extends Omit<RecoveryLimits, 'frameMax'> {
+  /** Outgoing flows remembered. */
+  flows: number;
+}
+
+export const LIMITS: Limits = {
+  flows: 8192,
+  stored: 8192,
+  orderedFlows: 4096,
+  held: 4096,
+  heldPerFlow: 2048,
+  duplicateSources: 256,
+  realtimeDeadline: 100_000,
+};
+
+/** For workers that only warm up. */
+export const LIMITS_SMALL: Limits = {
+  ...LIMITS,
+  flows: 16,
+  stored: 256,
+  orderedFlows: 16,
+  held: 16,
+  heldPerFlow: 16,
+  duplicateSources: 16,
+};
 
 /**
  * µs of CPU at a time. Short, so that a packet doesn't wait for another program's slice, and so that whoever receives our bursts gets to

@@ -11,8 +11,10 @@ import { ENDPOINT_WORDS, type PacketBatch } from '../../io/batch.js';
 import type { Io, TunDevice, UdpSocket } from '../../io/ports.js';
 import { PrefixTable } from '../../overlay/route/prefix-table.js';
 import { encodeTables } from '../../overlay/route/tables.js';
+import { LANES } from '../../overlay/wire/lanes.js';
 import type { SessionGrant } from '../messages.js';
 import { ForwardingWorker } from './forwarding-worker.js';
+import { LIMITS_SMALL } from './sizes.js';
 
 /** Pairs of workers, each worker with classes of its own: V8 specialises a call for four classes at most. */
 const PAIRS = 3;
@@ -21,7 +23,8 @@ const PACKETS = 1500;
 /** Per turn of the event loop, so that real packets wait for a millisecond at most. */
 const SLICE = 10;
 /** AEAD slots of a throw-away worker. */
-const SLOTS = 16;
+const SLOTS = 32;
+const MTU = 1380;
 
 class LoopTun implements TunDevice {
   readonly name = 'warm-up';
@@ -165,14 +168,15 @@ function makeSide(io: Io, self: number): Side {
   const udp = new (class extends LoopUdp {})();
   const random = () => randomBytes(4).readUInt32LE();
   const ports = { io, tun, udp, aead: io.createAead(SLOTS), post: () => undefined, random };
-  const worker = new ForwardingWorker(ports, {
+  const options = {
     self,
     epoch: 1,
-    tun: { name: tun.name },
+    tun: { name: tun.name, mtu: MTU },
     listen: { host: '::', port: 0 },
     mark: 0,
     plain: false,
-  });
+  };
+  const worker = new ForwardingWorker(ports, options, LIMITS_SMALL);
   worker.start();
   return { worker, tun, udp };
 }
@@ -193,7 +197,7 @@ function echo(self: number): Uint8Array {
 /** The session that each side would have of a handshake; `grants()[i]` is for node i + 1. */
 function grants(): SessionGrant[] {
   const lanes = [0, 1].map((base) =>
-    [0, 1].map((lane) => ({ index: 16 * (base + 1) + lane, key: randomBytes(32) })),
+    Array.from({ length: LANES }, (_, lane) => ({ index: 16 * (base + 1) + lane, key: randomBytes(32) })),
   );
   const copy = (of: (typeof lanes)[number]) =>
     of.map(({ index, key }) => ({ index, key: Uint8Array.from(key) }));

@@ -3,8 +3,9 @@
  * 1. receive a batch
  * 2. cheapest first: size, version, type, receiver index, counter within the replay window
  * 3. open what is left, then move the replay windows
- * 4. per authentic record: link frames to their link; routed frames to this node's exit, or onward to the next hop, in place
- * 5. write what left the overlay to the TUN device; seal and send what goes on
+ * 4. per authentic record: link frames to their link; a numbered record that was here before ends here; routed frames to this node's exit, or
+ *    onward: best effort to the next hop in place, recovered ones into the frame store
+ * 5. write what left the overlay to the TUN device; hand stored frames to their links; seal and send what goes on in place
  *
  * A batch stays a batch to the end. Nothing here allocates per packet.
  */
@@ -24,21 +25,27 @@ import {
   writeEcn,
   writeTtl,
 } from '../wire/routed.js';
+import { LANE_BEST_EFFORT, LANE_REALTIME, LANE_RELIABLE } from '../wire/lanes.js';
+import { ARRIVAL_DUPLICATE } from '../link/recovery/arrivals.js';
 import {
   DATAGRAM_RECORD,
   readCounter,
   readDatagramType,
+  readNumber,
+  readNumberEpoch,
   readReceiverIndex,
   readVersion,
   RECORD_MIN_SIZE,
   VERSION,
 } from '../wire/record.js';
 import type { Counters } from './counters.js';
-import type { Exit } from './exit.js';
+import type { HopFrames } from './hop-frames.js';
+import type { Hops } from './hops.js';
 import type { LaneTable, ReceiveLane } from './lanes.js';
 import type { Neighbour } from './neighbour.js';
+import type { OrderedExit } from './ordered-exit.js';
 import type { Routes } from './routes.js';
-import { LANE_DATA, type Sender } from './sender.js';
+import type { Sender } from './sender.js';
 import type { SlowPath } from './slow-path.js';
 
 /** Of the two ECN bits: congestion experienced (RFC 3168 §5). */
@@ -49,11 +56,15 @@ export interface ArrivalParts {
   aead: Aead;
   lanes: LaneTable;
   routes: Routes;
-  exit: Exit;
+  exit: OrderedExit;
+  hops: Hops;
+  hopFrames: HopFrames;
   sender: Sender;
   slow: SlowPath;
   counters: Counters;
   self: number;
+  /** What goes into the outer header's DSCP, given that of the datagram that came. */
+  outerClass: (received: number) => number;
   /** What the socket fills. */
   batch: PacketBatch;
 }
@@ -76,7 +87,7 @@ export class Arrival {
 
   /** Takes one batch all the way. `now` in µs. Returns how many datagrams the socket gave. */
   run(now: number): number {
-    const { udp, aead, batch, counters, exit, sender } = this.parts;
+    const { udp, aead, batch, counters, exit, hops, sender } = this.parts;
     const count = udp.read(batch);
     const candidates = this.sift(now, count);
     aead.open(batch, this.opened, candidates);
@@ -85,6 +96,7 @@ export class Arrival {
     this.lastDestination = -1;
     for (let k = 0; k < candidates; k++) this.dispatch(now, this.opened[k]!);
     exit.flush(batch);
+    hops.commit(now, batch);
     const sent = sender.sealAndSend(batch, this.onward, this.onwardCount);
     if (sent < this.onwardCount) counters.drop('queue-full', this.onwardCount - sent);
     return count;
@@ -136,32 +148,75 @@ export class Arrival {
     slow.authentic(now, lane, batch, i);
     if (length === 0) return;
     const frame = at + RECORD_HEADER;
-    if (!isRouted(view.getUint8(frame))) slow.linkFrames(now, lane.neighbour, view, frame, length);
-    else this.routed(now, lane.neighbour, i, frame, length);
+    const routed = isRouted(view.getUint8(frame)) ? frame : this.linkFrames(now, lane, frame, length);
+    if (lane.lane >= LANE_RELIABLE && !this.isNew(now, lane, i, routed === frame)) return;
+    if (routed >= 0) this.routed(now, lane, i, routed, frame + length - routed);
   }
 
-  private routed(now: number, from: Neighbour, i: number, frame: number, length: number): void {
-    const { batch, counters, exit, slow, sender, self } = this.parts;
+  /** Takes the link frames of a body; returns where its routed frame begins, -1 where there is none. */
+  private linkFrames(now: number, { neighbour }: ReceiveLane, frame: number, length: number): number {
+    const { batch, hopFrames, slow } = this.parts;
+    const { view } = batch;
+    const routed = hopFrames.walk(now, neighbour, view, frame, length);
+    const end = routed < 0 ? frame + length : routed;
+    if (hopFrames.others) slow.linkFrames(now, neighbour, view, frame, end - frame);
+    return routed;
+  }
+
+  /** Numbers record `i` among those of its link; false where its frame was here before. */
+  private isNew(now: number, { neighbour, lane }: ReceiveLane, i: number, alone: boolean): boolean {
+    const { batch, hops, hopFrames, counters } = this.parts;
+    const at = batch.offset[i]!;
+    const repeatOf = alone ? -1 : hopFrames.repeatOf;
+    const ce = (batch.trafficClass[i]! & 3) === ECN_CE;
+    const arrivals = hops.of(now, neighbour).inbound.ofLane(lane);
+    const verdict = arrivals.receive(
+      now,
+      readNumberEpoch(batch.view, at),
+      readNumber(batch.view, at),
+      repeatOf,
+      ce,
+    );
+    hops.noteArrival(neighbour);
+    if (verdict !== ARRIVAL_DUPLICATE) return true;
+    counters.duplicates++;
+    return false;
+  }
+
+  private routed(
+    now: number,
+    { neighbour, lane }: ReceiveLane,
+    i: number,
+    frame: number,
+    length: number,
+  ): void {
+    const { batch, counters, slow, sender, self } = this.parts;
     const { view } = batch;
     const check = checkRouted(view, frame, length);
     if (check !== ROUTED_OK) {
       counters.drop(ROUTED_REJECTS[check] === 'unknown-type' ? 'frame-unknown' : 'frame-malformed');
       return;
     }
-    if ((batch.trafficClass[i]! & 3) === ECN_CE && readEcn(view, frame) !== 0) writeEcn(view, frame, ECN_CE);
+    // On a numbered lane the mark is the link's business, whose congestion control hears of it.
+    const marked = lane === LANE_BEST_EFFORT && (batch.trafficClass[i]! & 3) === ECN_CE;
+    if (marked && readEcn(view, frame) !== 0) writeEcn(view, frame, ECN_CE);
     const data = readRoutedType(view, frame) === FRAME_DATA;
-    if (data) sender.noteData(now, from);
-    if (readDestination(view, frame) === self) {
-      if (data) exit.take(batch, i, frame, length);
-      else slow.routedForUs(now, view, frame, length);
-      return;
-    }
-    this.forward(now, i, frame, length, data);
+    if (data) sender.noteData(now, neighbour);
+    if (readDestination(view, frame) !== self) this.forward(now, lane, i, frame, length, data);
+    else if (data) this.takeOut(now, lane, i, frame, length);
+    else slow.routedForUs(now, view, frame, length);
+  }
+
+  private takeOut(now: number, lane: number, i: number, frame: number, length: number): void {
+    const { batch, exit } = this.parts;
+    if (lane === LANE_RELIABLE) exit.takeReliable(now, batch, i, frame, length);
+    else if (lane === LANE_REALTIME) exit.takeRealtime(batch, i, frame, length);
+    else exit.take(batch, i, frame, length);
   }
 
   /** Onward: one off the TTL, everything else as it came. */
-  private forward(now: number, i: number, frame: number, length: number, data: boolean): void {
-    const { batch, slow, sender, counters } = this.parts;
+  private forward(now: number, lane: number, i: number, frame: number, length: number, data: boolean): void {
+    const { batch, slow, sender, counters, hops } = this.parts;
     const { view } = batch;
     const next = this.nextHop(readDestination(view, frame));
     if (!next) {
@@ -178,14 +233,16 @@ export class Arrival {
       slow.forwardControl(view, frame, length, next);
       return;
     }
-    if (!sender.addressOne(batch, i, next, LANE_DATA, readEcn(view, frame))) {
-      counters.drop('no-path');
-      return;
-    }
     sender.noteData(now, next);
     counters.relayedPackets++;
     counters.relayedBytes += length;
-    this.onward[this.onwardCount++] = i;
+    const outer = this.parts.outerClass(batch.trafficClass[i]! & ~3);
+    batch.offset[i] = frame - RECORD_HEADER;
+    batch.length[i] = RECORD_HEADER + length;
+    if (lane >= LANE_RELIABLE && hops.fits(batch, i)) hops.keep(i, next, lane, outer, -1);
+    else if (sender.addressOne(batch, i, next, LANE_BEST_EFFORT, outer | readEcn(view, frame))) {
+      this.onward[this.onwardCount++] = i;
+    } else counters.drop('no-path');
   }
 
   private nextHop(destination: number): Neighbour | undefined {

@@ -1,6 +1,7 @@
 import { createBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
+import { LANE_CONTROL } from '../wire/lanes.js';
 import type { Neighbour } from './neighbour.js';
-import { LANE_CONTROL, type Sender } from './sender.js';
+import type { Sender } from './sender.js';
 
 /** Most bytes of frames in one control record; with header and tag it passes a 1280-byte underlay. */
 export const CONTROL_BODY_MAX = 1200;

@@ -49,6 +49,8 @@ export class Counters {
   receivedBytes = 0;
   relayedPackets = 0;
   relayedBytes = 0;
+  /** Frames that had arrived before: copies ahead of loss, needless retransmissions. */
+  duplicates = 0;
 
   drop(reason: DropReason, n = 1): void {
     this.dropped[indexOf.get(reason)!]! += n;
@@ -70,6 +72,7 @@ export class Counters {
       receivedBytes: this.receivedBytes,
       relayedPackets: this.relayedPackets,
       relayedBytes: this.relayedBytes,
+      duplicates: this.duplicates,
     };
   }
 }

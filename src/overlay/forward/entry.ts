@@ -3,16 +3,16 @@
  * 1. read a batch from the device
  * 2. decide for each packet: whose is it, may it go, which neighbour is next
  * 3. cut segmentation-offload packets into datagrams' worth
- * 4. write the routed and the record header of each
- * 5. seal and send; where the socket is full, stop reading the device until it takes the rest
+ * 4. write the routed header of each; hand those that a link recovers to it (`hops.ts`), give the rest their record header
+ * 5. seal and send the rest; where the socket is full, stop reading the device until it takes them
  *
  * One decision serves all the segments of a read. Nothing here allocates per packet.
  */
 import { PACKET_PARTIAL, type PacketBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
 import type { Io, TunDevice } from '../../io/ports.js';
 import { hasManyDestinations } from '../../intercept/address.js';
+import { type FlowCache, SERVICE_DROPPED, SERVICE_UNDECIDED } from '../../intercept/flow-cache.js';
 import {
-  flowHash,
   FRAGMENT_LATER,
   PacketInfo,
   PARSE_OK,
@@ -21,13 +21,25 @@ import {
   PROTOCOL_UDP,
 } from '../../intercept/packet.js';
 import type { Classify, RuleInput } from '../../intercept/rules.js';
-import { FLAG_PARTIAL, FRAME_DATA, ROUTED_HEADER_SIZE, writeRoutedHeader } from '../wire/routed.js';
+import { LANE_REALTIME, LANE_RELIABLE } from '../wire/lanes.js';
+import {
+  FLAG_PARTIAL,
+  FRAME_DATA,
+  ROUTED_HEADER_SIZE,
+  SERVICE_BEST_EFFORT,
+  SERVICE_RELIABLE,
+  writeRoutedHeader,
+} from '../wire/routed.js';
 import type { Counters } from './counters.js';
+import type { Hops } from './hops.js';
 import type { IcmpWriter } from './icmp-writer.js';
+import type { Neighbour } from './neighbour.js';
 import type { RecentHeaders } from './recent-headers.js';
 import type { Destination, Routes } from './routes.js';
 import type { Sender } from './sender.js';
 
+/** Of the routed header: what stands further back isn't waited for. */
+const DISTANCE_MAX = 0xffff;
 const HEADROOM = RECORD_HEADER + ROUTED_HEADER_SIZE;
 
 export interface EntryParts {
@@ -35,11 +47,15 @@ export interface EntryParts {
   tun: TunDevice;
   routes: Routes;
   sender: Sender;
+  hops: Hops;
+  flows: FlowCache;
   icmp: IcmpWriter;
   recent: RecentHeaders;
   counters: Counters;
   self: number;
   epoch: number;
+  /** DSCP bits of the outer header, in place, given the inner packet's. */
+  outerClass: (inner: number) => number;
   /** Calls back once the socket can take datagrams again. */
   whenWritable: (callback: () => void) => void;
   /** What the device fills. */
@@ -63,10 +79,12 @@ export class Entry {
   private readonly take: Int32Array;
   private readonly order: Int32Array;
   private readonly destinations: (Destination | undefined)[];
-  private readonly flow: Uint32Array;
+  /** Index in the flow cache. */
+  private readonly flow: Int32Array;
   private readonly ttl: Uint8Array;
+  /** Of the inner packet, and of the outer header without its ECN bits. */
   private readonly ecn: Uint8Array;
-  private readonly service: Uint8Array;
+  private readonly outer: Uint8Array;
   /** What waits for the socket: `order[sent..sealed)` of `out`, then `take[next..taken)` of `read`. */
   private rest:
     { sent: number; readonly sealed: number; readonly next: number; readonly taken: number } | undefined;
@@ -80,10 +98,10 @@ export class Entry {
     this.take = new Int32Array(capacity);
     this.order = new Int32Array(parts.out.capacity);
     this.destinations = new Array<Destination | undefined>(capacity).fill(undefined);
-    this.flow = new Uint32Array(capacity);
+    this.flow = new Int32Array(capacity);
     this.ttl = new Uint8Array(capacity);
     this.ecn = new Uint8Array(capacity);
-    this.service = new Uint8Array(capacity);
+    this.outer = new Uint8Array(capacity);
   }
 
   /** Takes one batch all the way. `now` in µs. Returns how many packets the device gave. */
@@ -103,11 +121,12 @@ export class Entry {
 
   /** Steps 3 to 5 for `take[from..taken)`, as far as the socket has room. */
   private carryOn(now: number, from: number, taken: number): void {
-    const { out, sender } = this.parts;
+    const { out, sender, hops } = this.parts;
     for (let next = from; next < taken;) {
       next += this.cut(next, taken);
-      this.writeHeaders(now);
-      const sealed = sender.seal(out, this.order, out.count);
+      const atOnce = this.writeHeaders(now);
+      hops.commit(now, out);
+      const sealed = sender.seal(out, this.order, atOnce);
       const sent = sender.send(out, this.order, sealed);
       if (sent < sealed) {
         this.wait({ sent, sealed, next, taken });
@@ -135,7 +154,7 @@ export class Entry {
 
   /** Whether packet `i` goes over the overlay; what was decided lies in the columns of this object. */
   private decide(i: number, now: number): boolean {
-    const { read, routes, counters, icmp } = this.parts;
+    const { read, routes, counters, icmp, flows } = this.parts;
     const { info } = this;
     if (parsePacket(read.view, read.offset[i]!, read.length[i]!, info) !== PARSE_OK) {
       counters.drop('inner-malformed');
@@ -158,8 +177,8 @@ export class Entry {
       counters.drop('foreign-source');
       return false;
     }
-    const verdict = this.classify(this.question());
-    if (verdict.do === 'drop') {
+    const flow = this.flowOf(now, destination.nodeId);
+    if (flows.service[flow] === SERVICE_DROPPED) {
       counters.drop('rule');
       return false;
     }
@@ -169,11 +188,19 @@ export class Entry {
       return false;
     }
     this.destinations[i] = destination;
-    this.flow[i] = flowHash(info);
+    this.flow[i] = flow;
     this.ttl[i] = info.ttl;
     this.ecn[i] = info.ecn;
-    this.service[i] = verdict.service;
+    this.outer[i] = this.parts.outerClass(info.trafficClass & ~3);
     return true;
+  }
+
+  /** The parsed packet's flow, with its service decided. */
+  private flowOf(now: number, node: number): number {
+    const { flows } = this.parts;
+    const flow = flows.find(now, this.info, node);
+    if (flows.service[flow] === SERVICE_UNDECIDED) flows.decide(flow, this.classify(this.question()));
+    return flow;
   }
 
   /** The parsed packet as rules ask about it. */
@@ -215,43 +242,67 @@ export class Entry {
     return Math.max(consumed, 1);
   }
 
-  /** Writes the headers of what `cut` left in `out`, and lists all of it in `order`. */
-  private writeHeaders(now: number): void {
-    const { read, out, sender, recent, self, epoch } = this.parts;
-    const { view, count } = out;
-    for (let j = 0; j < count;) {
+  /**
+   * Writes the headers of what `cut` left in `out`. What a link recovers is handed over to `hops`; the rest is listed in `order`, and how many
+   * that are is returned.
+   */
+  private writeHeaders(now: number): number {
+    const { read, out, sender, recent, flows } = this.parts;
+    let atOnce = 0;
+    for (let j = 0; j < out.count;) {
       const i = out.source[j]!;
       const destination = this.destinations[i]!;
-      const first = destination.sequence;
+      const first = (destination.sequence + 1) >>> 0;
       const from = j;
-      for (; j < count && out.source[j] === i; j++) {
-        this.order[j] = j;
-        const flags = out.flags[j]! & PACKET_PARTIAL ? FLAG_PARTIAL : 0;
-        const sequence = (destination.sequence = (destination.sequence + 1) >>> 0);
-        writeRoutedHeader(
-          view,
-          out.offset[j]! + RECORD_HEADER,
-          FRAME_DATA,
-          flags,
-          this.service[i]!,
-          this.ecn[i]!,
-          this.ttl[i]!,
-          self,
-          destination.nodeId,
-          epoch,
-          0,
-          sequence,
-          this.flow[i]!,
-        );
-      }
+      j = this.writeRun(from, i, destination);
       const { next } = destination;
-      if (!next) {
-        out.key.fill(-1, from, j); // the path went while the packet waited for the socket
-        continue;
+      flows.count(now, this.flow[i]!, j - from, read.length[i]!);
+      if (next) {
+        sender.noteData(now, next);
+        recent.remember(read, i, destination.nodeId, first, j - from);
       }
-      sender.noteData(now, next);
-      recent.remember(read, i, destination.nodeId, (first + 1) >>> 0, j - from);
-      sender.address(out, from, j, next, this.ecn[i]!);
+      if (next && this.keep(from, j, i, next)) continue;
+      if (next) sender.address(out, from, j, next, this.outer[i]! | this.ecn[i]!);
+      else out.key.fill(-1, from, j); // the path went while the packet waited for the socket
+      for (let k = from; k < j; k++) this.order[atOnce++] = k;
     }
+    return atOnce;
+  }
+
+  /** Writes the routed headers of the segments of packet `i`, which begin at `from`; returns where they end. */
+  private writeRun(from: number, i: number, destination: Destination): number {
+    const { out, self, epoch, flows } = this.parts;
+    const { view, count } = out;
+    const flow = this.flow[i]!;
+    const service = flows.service[flow]!;
+    const label = flows.label[flow]!;
+    let last = service === SERVICE_RELIABLE ? flows.lastSequence[flow]! : -1;
+    let j = from;
+    for (; j < count && out.source[j] === i; j++) {
+      const flags = out.flags[j]! & PACKET_PARTIAL ? FLAG_PARTIAL : 0;
+      const sequence = (destination.sequence = (destination.sequence + 1) >>> 0);
+      const behind = last < 0 ? 0 : (sequence - last) >>> 0;
+      const distance = behind <= DISTANCE_MAX ? behind : 0;
+      const at = out.offset[j]! + RECORD_HEADER;
+      const { nodeId } = destination;
+      const ecn = this.ecn[i]!;
+      const ttl = this.ttl[i]!;
+      // prettier-ignore
+      writeRoutedHeader(view, at, FRAME_DATA, flags, service, ecn, ttl, self, nodeId, epoch, distance, sequence, label);
+      if (service === SERVICE_RELIABLE) last = sequence;
+    }
+    if (service === SERVICE_RELIABLE) flows.lastSequence[flow] = last;
+    return j;
+  }
+
+  /** Hands the segments `from … to-1` over to the next link, if it is to recover them and can keep them. */
+  private keep(from: number, to: number, i: number, next: Neighbour): boolean {
+    const { out, hops, flows } = this.parts;
+    const service = flows.service[this.flow[i]!]!;
+    if (service === SERVICE_BEST_EFFORT) return false;
+    const lane = service === SERVICE_RELIABLE ? LANE_RELIABLE : LANE_REALTIME;
+    if (!hops.fits(out, from)) return false; // the first segment is the largest
+    for (let j = from; j < to; j++) hops.keep(j, next, lane, this.outer[i]!, this.flow[i]!);
+    return true;
   }
 }

@@ -11,6 +11,8 @@ export interface ReceiveLane {
   readonly neighbour: Neighbour;
   /** Names the session within its neighbour. */
   readonly session: number;
+  /** Traffic class (src/overlay/wire/lanes.ts). */
+  readonly lane: number;
   /** AEAD key slot. */
   readonly key: number;
   readonly window: Window;

@@ -1,3 +1,4 @@
+import type { Hop } from './hops.js';
 import type { Link } from '../link/link.js';
 
 /** The sending side of a neighbour's sessions. */
@@ -16,6 +17,8 @@ export interface Neighbour {
   readonly slot: number;
   readonly sessions: SealingSessions;
   readonly link: Link;
+  /** What recovers frames between us and it; undefined until there were any. */
+  hop: Hop | undefined;
   /** Proven both ways, so data may take it. */
   up: boolean;
   /** The session that authentic records came by last. */

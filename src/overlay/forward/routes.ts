@@ -1,4 +1,4 @@
-import type { ForwardingTables } from '../route/tables.js';
+import { type ForwardingTables, NO_COST } from '../route/tables.js';
 import type { Neighbour } from './neighbour.js';
 
 /** Where packets for one node go now, and the sequence that numbers ours to it. Survives a change of tables. */
@@ -6,6 +6,8 @@ export interface Destination {
   readonly nodeId: number;
   /** The next hop; undefined while there is no path. */
   next: Neighbour | undefined;
+  /** µs, there and back; NO_COST where there is no path. */
+  cost: number;
   sequence: number;
 }
 
@@ -33,6 +35,7 @@ export class Routes {
     for (const destination of this.byId.values()) destination.next = undefined;
     this.byIndex.forEach((destination, i) => {
       destination.next = this.neighbours.get(tables.nextHop(i));
+      destination.cost = tables.cost(i);
     });
   }
 
@@ -68,7 +71,7 @@ export class Routes {
   private destinationOf(nodeId: number): Destination {
     let destination = this.byId.get(nodeId);
     if (!destination) {
-      destination = { nodeId, next: undefined, sequence: 0 };
+      destination = { nodeId, next: undefined, cost: NO_COST, sequence: 0 };
       this.byId.set(nodeId, destination);
     }
     return destination;

@@ -1,12 +1,8 @@
 import type { PacketBatch } from '../../io/batch.js';
 import type { Aead, UdpSocket } from '../../io/ports.js';
+import { LANE_BEST_EFFORT } from '../wire/lanes.js';
 import type { Counters } from './counters.js';
 import type { Neighbour } from './neighbour.js';
-
-/** Traffic classes of a session, each a lane of its own (docs/wire-format.md). */
-export const LANE_CONTROL = 0;
-export const LANE_DATA = 1;
-export const LANES = 2;
 
 /**
  * The last steps of every datagram: record header, seal, send. A packet whose neighbour has no session to seal with is left with key -1,
@@ -28,18 +24,18 @@ export class Sender {
 
   /**
    * Gives packets `from … to-1` of a batch their record header, key and endpoint. Their offset and length span headroom and frame.
-   * `ecn` goes into the outer header (RFC 6040 §4.1, normal mode).
+   * `outer`: traffic class of the outer header; its ECN bits are the inner packet's (RFC 6040 §4.1, normal mode).
    */
-  address(batch: PacketBatch, from: number, to: number, next: Neighbour, ecn: number): void {
-    for (let i = from; i < to; i++) this.addressOne(batch, i, next, LANE_DATA, ecn);
+  address(batch: PacketBatch, from: number, to: number, next: Neighbour, outer: number): void {
+    for (let i = from; i < to; i++) this.addressOne(batch, i, next, LANE_BEST_EFFORT, outer);
   }
 
   /** False where the neighbour has no session that may seal. */
-  addressOne(batch: PacketBatch, i: number, next: Neighbour, lane: number, ecn: number): boolean {
+  addressOne(batch: PacketBatch, i: number, next: Neighbour, lane: number, outer: number): boolean {
     const key = next.sessions.writeHeader(batch.view, batch.offset[i]!, lane);
     batch.key[i] = key;
     batch.endpoint[i] = next.slot;
-    batch.trafficClass[i] = ecn;
+    batch.trafficClass[i] = outer;
     if (key < 0) return false;
     next.packetsSent++;
     next.bytesSent += batch.length[i]!;

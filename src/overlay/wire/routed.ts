@@ -40,8 +40,10 @@ export const FLAG_PARTIAL = 0x80;
 export const FLAG_GROUP = 0x40;
 export const FLAG_SEALED = 0x20;
 export const FLAG_SOURCE_ROUTED = 0x10;
+/** A node on the way dropped the payload: the header goes on alone, so that the exit doesn't wait for the packet. */
+export const FLAG_VOID = 0x08;
 /** Flags that may change a frame's shape in a way this version can't read. */
-const FLAGS_UNKNOWN = 0x0f | FLAG_SOURCE_ROUTED;
+const FLAGS_UNKNOWN = 0x07 | FLAG_SOURCE_ROUTED;
 
 export const SERVICE_BEST_EFFORT = 0;
 export const SERVICE_RELIABLE = 1;
@@ -111,6 +113,11 @@ export function readSequence(view: DataView, at: number): number {
 
 export function readFlow(view: DataView, at: number): number {
   return view.getUint32(at + ROUTED_FLOW);
+}
+
+/** Sets one of the flags. */
+export function setFlag(view: DataView, at: number, flag: number): void {
+  view.setUint8(at + ROUTED_FLAGS, view.getUint8(at + ROUTED_FLAGS) | flag);
 }
 
 /** Overwrites the TTL; a relay's only change but for ECN. */

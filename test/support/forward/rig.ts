@@ -6,7 +6,9 @@
  *
  * Node n owns 10.0.0.n and fd77::n of the overlay 10.0.0.0/16, fd77::/16. NEAR is reached over IPv4, SIDE over IPv6.
  */
+import { FlowCache } from '../../../src/intercept/flow-cache.js';
 import { compileRules, type Rule } from '../../../src/intercept/rules.js';
+import type { ServiceDefaults } from '../../../src/intercept/services.js';
 import { SourceBuckets, TokenBucket } from '../../../src/intercept/rate-limit.js';
 import { createBatch, RECORD_HEADER, RECORD_TAG, type PacketBatch } from '../../../src/io/batch.js';
 import {
@@ -26,13 +28,15 @@ import { Arrival } from '../../../src/overlay/forward/arrival.js';
 import { ControlRecords } from '../../../src/overlay/forward/control-records.js';
 import { Counters } from '../../../src/overlay/forward/counters.js';
 import { Entry } from '../../../src/overlay/forward/entry.js';
-import { Exit } from '../../../src/overlay/forward/exit.js';
+import type { Hops } from '../../../src/overlay/forward/hops.js';
+import { createRecovery } from '../../../src/overlay/forward/recovery.js';
 import { IcmpWriter } from '../../../src/overlay/forward/icmp-writer.js';
 import { LaneTable } from '../../../src/overlay/forward/lanes.js';
 import type { Neighbour } from '../../../src/overlay/forward/neighbour.js';
 import { RecentHeaders } from '../../../src/overlay/forward/recent-headers.js';
 import { Routes } from '../../../src/overlay/forward/routes.js';
-import { LANE_DATA, LANES, Sender } from '../../../src/overlay/forward/sender.js';
+import { Sender } from '../../../src/overlay/forward/sender.js';
+import { LANE_BEST_EFFORT, LANES } from '../../../src/overlay/wire/lanes.js';
 import { type EchoAnswer, SlowPath } from '../../../src/overlay/forward/slow-path.js';
 import { Link } from '../../../src/overlay/link/link.js';
 import { NOBODY, type OwnedPrefix, PrefixTable } from '../../../src/overlay/route/prefix-table.js';
@@ -50,6 +54,16 @@ export const EPOCH = 0xbeef;
 /** IPv6 addresses are written out for `prefixOf`. */
 const six = (n: number): string => `fd77:0:0:0:0:0:0:${n.toString(16)}`;
 const four = (n: number): string => `10.0.0.${n}`;
+
+const RIG_LIMITS = {
+  stored: 256,
+  frameMax: 1524,
+  orderedFlows: 16,
+  held: 64,
+  heldPerFlow: 32,
+  duplicateSources: 16,
+  realtimeDeadline: 100_000,
+};
 
 const NEXT_HOPS: Readonly<Record<number, number>> = {
   [SELF]: SELF,
@@ -107,12 +121,12 @@ export class Peer {
   ) {}
 
   /** The receiver index by which the node knows a lane of this peer's. */
-  index(lane = LANE_DATA): number {
+  index(lane = LANE_BEST_EFFORT): number {
     return 100 * this.nodeId + lane;
   }
 
   /** A datagram to the node: `body` sealed as this peer does. */
-  seal(body: Uint8Array, lane = LANE_DATA, counter = this.counters[lane]++): Uint8Array {
+  seal(body: Uint8Array, lane = LANE_BEST_EFFORT, counter = this.counters[lane]++): Uint8Array {
     const batch = createBatch(RECORD_HEADER + body.length + RECORD_TAG, 1);
     writeRecordHeader(batch.view, 0, this.index(lane), counter);
     batch.bytes.set(body, RECORD_HEADER);
@@ -203,6 +217,8 @@ export interface RigOptions {
   outCapacity?: number;
   /** Tokens of every bucket; they never refill. */
   tokens?: number;
+  /** Service numbers by protocol; best effort by default. */
+  services?: Partial<ServiceDefaults>;
   /** Another engine than node:crypto. */
   aead?: (slots: number) => Aead;
 }
@@ -232,6 +248,9 @@ export class ForwardRig {
   readonly refusals: { destination: number; sequence: number; from: number; code: number }[] = [];
   /** Neighbours whose links data began to use. */
   readonly busy: number[] = [];
+  /** Neighbours whose links have something to send, or to wait for. */
+  readonly touched = new Set<number>();
+  readonly hops: Hops;
   private readonly lanes = new LaneTable();
 
   constructor(options: RigOptions = {}) {
@@ -276,31 +295,78 @@ export class ForwardRig {
       },
     });
     const batch = createBatch(1 << 18, 256, 32);
-    const exit = new Exit(tun, routes, counters, SELF, 256);
+    const flows = new FlowCache({ capacity: 64 });
+    const { hops, hopFrames, exit } = createRecovery(
+      {
+        io,
+        tun,
+        aead,
+        routes,
+        sender,
+        counters,
+        flows,
+        random: () => 7,
+        self: SELF,
+        capacity: Math.max(256, outCapacity),
+        touch: ({ nodeId }) => this.touched.add(nodeId),
+      },
+      RIG_LIMITS,
+    );
+    this.hops = hops;
     this.arrival = new Arrival({
       udp,
       aead,
       lanes,
       routes,
       exit,
+      hops,
+      hopFrames,
       sender,
       slow: this.slow,
       counters,
       self: SELF,
+      outerClass: () => 0,
       batch,
     });
     const read = createBatch(1 << 18, readCapacity);
     const out = createBatch(1 << 18, outCapacity);
     const whenWritable = (callback: () => void) => udp.onWritable(callback);
     this.entry = new Entry(
-      { io, tun, routes, sender, icmp, recent, counters, self: SELF, epoch: EPOCH, whenWritable, read, out },
-      compileRules(rules),
+      {
+        io,
+        tun,
+        routes,
+        sender,
+        hops,
+        flows,
+        icmp,
+        recent,
+        counters,
+        self: SELF,
+        epoch: EPOCH,
+        outerClass: () => 0,
+        whenWritable,
+        read,
+        out,
+      },
+      compileRules(rules, { tcp: 0, udp: 0, other: 0, ...options.services }),
     );
     this.near = this.join(NEAR, 1, '192.0.2.2', '192.0.2.1');
     this.side = this.join(SIDE, 2, '2001:db8::3', '2001:db8::1');
     this.routes.install(rigTables());
-    tun.onReadable(() => this.entry.run(this.time.now()));
-    udp.onReadable(() => this.arrival.run(this.time.now()));
+    tun.onReadable(() => {
+      this.entry.run(this.time.now());
+      this.pump();
+    });
+    udp.onReadable(() => {
+      this.arrival.run(this.time.now());
+      this.pump();
+    });
+  }
+
+  /** Lets links send, as the worker does after each input. */
+  pump(): void {
+    for (const neighbour of this.neighbours.values()) this.hops.pump(this.time.now(), neighbour);
   }
 
   /** Lets everything under way arrive. */
@@ -327,6 +393,7 @@ export class ForwardRig {
       slot,
       sessions,
       link: new Link(() => 7, 0),
+      hop: undefined,
       up: true,
       confirmedSession: 0,
       packetsSent: 0,
@@ -344,6 +411,7 @@ export class ForwardRig {
       this.lanes.add(100 * nodeId + lane, {
         neighbour,
         session: nodeId,
+        lane,
         key: receive,
         window: new ReplayWindow(),
       });

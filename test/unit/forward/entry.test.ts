@@ -42,7 +42,7 @@ describe.each(VERSIONS)('a packet from the TUN device, IPv%i', (version) => {
 
   it('carries its ECN bits in the frame and in the outer header', () => {
     const rig = new ForwardRig();
-    for (const ecn of [0, 1, 2, 3]) rig.tun.inject(packet(version, NEAR, { tos: 0xb8 | ecn }));
+    for (const ecn of [0, 1, 2, 3]) rig.tun.inject(packet(version, NEAR, { tos: 0x28 | ecn }));
     rig.settle();
     const sent = rig.near.take();
     expect(sent.map(({ trafficClass }) => trafficClass)).toEqual([0, 1, 2, 3]);
@@ -123,7 +123,7 @@ describe.each(VERSIONS)('a packet from the TUN device, IPv%i', (version) => {
     rig.tun.inject(packet(version, NEAR, { destinationPort: 2001 }));
     rig.settle();
     expect(rig.drops()).toEqual({ rule: 1 });
-    expect(rig.near.take().map(({ body }) => readFrame(body).service)).toEqual([2, 0]);
+    expect(rig.near.take().map(({ body }) => readFrame(body).service).sort()).toEqual([0, 2]);
   });
 
   it('is counted as malformed where its header lies about its length', () => {

@@ -6,7 +6,7 @@
 /** Most that the bucket holds, as time of its rate, µs. Design §4. */
 const BURST_TIME = 1000;
 /** And at least so much, bytes: two full packets. Design §4. */
-const BURST_BYTES = 3000;
+export const BURST_BYTES = 3000;
 
 export class Pacer {
   private credit = BURST_BYTES;

@@ -1,0 +1,94 @@
+/** What the worker tells of its links and flows. */
+import type { FlowOrder } from '../../overlay/egress/flow-order.js';
+import type { Hop } from '../../overlay/forward/hops.js';
+import type { Inbound } from '../../overlay/link/inbound.js';
+import type { Outbound } from '../../overlay/link/outbound.js';
+import { SERVICE_RELIABLE } from '../../overlay/wire/routed.js';
+import { readEndpoint } from '../endpoint.js';
+import type { IncomingFlowReport, LinkRecovery, LinkReport, LossReport } from '../messages.js';
+import type { NeighbourEntry } from './neighbours.js';
+
+/** `endpoints`: the socket's. */
+export function linkReport(now: number, neighbour: NeighbourEntry, endpoints: Uint32Array): LinkReport {
+  const { nodeId, name, up, slot, link, since, cipher, sessionSince, hop } = neighbour;
+  return {
+    peer: nodeId,
+    name,
+    state: up ? 'up' : 'down',
+    endpoint: readEndpoint(endpoints, slot),
+    rttMicros: link.rtt,
+    baseRttMicros: link.baseRtt,
+    sinceMicros: now - since,
+    cipher,
+    sessionAgeMicros: now - sessionSince,
+    packetsSent: neighbour.packetsSent,
+    bytesSent: neighbour.bytesSent,
+    packetsReceived: neighbour.packetsReceived,
+    bytesReceived: neighbour.bytesReceived,
+    ...(hop && { recovery: linkRecovery(hop) }),
+  };
+}
+
+function linkRecovery({ outbound, inbound }: Hop): LinkRecovery {
+  const { stats, congestion, queue } = outbound;
+  return {
+    out: outgoingLoss(outbound),
+    in: incomingLoss(inbound),
+    retransmissions: stats.retransmitted,
+    spurious: stats.spurious,
+    copies: stats.copies,
+    parity: 0,
+    repaired: 0,
+    marks: stats.marked,
+    drops: stats.dropped,
+    expired: stats.expired,
+    queueMicros: queue.lastSojourn,
+    queuePackets: queue.packets,
+    queueBytes: queue.bytes,
+    underlayQueueMicros: congestion.queueDelay,
+    windowBytes: congestion.window,
+    inFlightBytes: outbound.bytesInFlight,
+    bytesPerSecond: congestion.rate * 1e6,
+    mode: congestion.mode,
+  };
+}
+
+/** As the peer reports it, of the class that fares worse. */
+function outgoingLoss({ stats, reliableLoss, realtimeLoss }: Outbound): LossReport {
+  const { loss, burst } = reliableLoss.loss > realtimeLoss.loss ? reliableLoss : realtimeLoss;
+  const frames = stats.sent + stats.expired;
+  return { before: loss, after: frames === 0 ? 0 : stats.expired / frames, burst: loss === 0 ? 0 : burst };
+}
+
+/** As this end counted it, since its peer's numbers began. What never came in the end only the peer knows. */
+function incomingLoss({ reliable, realtime }: Inbound): LossReport {
+  const expected = reliable.meter.expected + realtime.meter.expected;
+  const lost = reliable.meter.lost + realtime.meter.lost;
+  const runs = reliable.meter.runs + realtime.meter.runs;
+  return { before: expected === 0 ? 0 : lost / expected, after: null, burst: runs === 0 ? 0 : lost / runs };
+}
+
+/** `limit` of the flows that had a packet in the last `idle` µs, the newest first. */
+export function incomingFlows(
+  now: number,
+  order: FlowOrder,
+  idle: number,
+  limit: number,
+): IncomingFlowReport[] {
+  return order
+    .flows()
+    .filter(({ lastAt }) => now - lastAt <= idle)
+    .sort((a, b) => b.lastAt - a.lastAt)
+    .slice(0, limit)
+    .map(({ source, flow, delivered, reordered, skipped, duplicates, held, lastAt }) => ({
+      node: source,
+      label: flow,
+      service: SERVICE_RELIABLE,
+      delivered,
+      reordered,
+      skipped,
+      duplicates,
+      held,
+      idleMicros: now - lastAt,
+    }));
+}

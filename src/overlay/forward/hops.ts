@@ -1,0 +1,231 @@
+/**
+ * Frames that a link recovers, from whoever has them to the link:
+ * 1. `keep` finds a slot for each recovered frame of a batch, and the batch goes on
+ * 2. `commit` copies them into their slots with one call and offers each to the next link's `Outbound`
+ * 3. `pump`, after each input, lets those links send what window and pace allow
+ *
+ * A node has a `Hop` with each neighbour that recovered frames went to or came from.
+ */
+import { type PacketBatch, RECORD_HEADER } from '../../io/batch.js';
+import type { Io } from '../../io/ports.js';
+import type { FlowCache } from '../../intercept/flow-cache.js';
+import { Inbound } from '../link/inbound.js';
+import { Outbound, type Wire } from '../link/outbound.js';
+import { readDestination, readEcn, readFlow } from '../wire/routed.js';
+import type { Counters } from './counters.js';
+import type { Neighbour } from './neighbour.js';
+import type { Routes } from './routes.js';
+import { FRAME_AT, type FrameStore } from './store.js';
+import type { Transmitter } from './transmitter.js';
+
+export interface Hop {
+  readonly outbound: Outbound;
+  readonly inbound: Inbound;
+}
+
+export interface HopsParts {
+  io: Io;
+  store: FrameStore;
+  transmitter: Transmitter;
+  counters: Counters;
+  flows: FlowCache;
+  routes: Routes;
+  random: () => number;
+  /** µs. */
+  realtimeDeadline: number;
+  /** Frames that can be kept between two calls of `commit`. */
+  capacity: number;
+  /** The neighbour's timers have changed. */
+  touch: (neighbour: Neighbour) => void;
+}
+
+export class Hops {
+  private readonly order: Int32Array;
+  private readonly slots: Int32Array;
+  private readonly nexts: (Neighbour | undefined)[];
+  private readonly classes: Uint8Array;
+  private readonly lanes: Uint8Array;
+  private readonly flows: Int32Array;
+  private count = 0;
+  /** µs of the input that is being dealt with. */
+  private now = 0;
+  /** Whom records came from last within the batch. */
+  private lastArrival: Neighbour | undefined;
+
+  constructor(private readonly parts: HopsParts) {
+    const { capacity } = parts;
+    this.order = new Int32Array(capacity);
+    this.slots = new Int32Array(capacity);
+    this.nexts = new Array<Neighbour | undefined>(capacity).fill(undefined);
+    this.classes = new Uint8Array(capacity);
+    this.lanes = new Uint8Array(capacity);
+    this.flows = new Int32Array(capacity);
+  }
+
+  /** The hop with a neighbour, made at its first use. */
+  of(now: number, neighbour: Neighbour): Hop {
+    return (neighbour.hop ??= this.create(now, neighbour));
+  }
+
+  private create(now: number, neighbour: Neighbour): Hop {
+    const { store, transmitter, random, realtimeDeadline } = this.parts;
+    const wire: Wire = {
+      transmit: (handle, _lane, epoch, number, repeatOf, change) =>
+        transmitter.add(this.now, neighbour, handle, epoch, number, repeatOf, change),
+      noteRepeat: (handle, isCopy) => this.noteRepeat(handle, isCopy),
+      release: (handle) => store.release(handle),
+    };
+    const options = { random, realtimeDeadline, handles: store.slots };
+    const outbound = new Outbound(now, store, wire, options);
+    if (!neighbour.up) outbound.suspend(now);
+    return { outbound, inbound: new Inbound() };
+  }
+
+  /** Whether packet `i`, of RECORD_HEADER bytes and a routed frame, can be kept. A larger one can only go best-effort. */
+  fits(batch: PacketBatch, i: number): boolean {
+    return batch.length[i]! - RECORD_HEADER <= this.parts.store.frameMax;
+  }
+
+  /**
+   * Takes packet `i` of a batch, which fits, for a neighbour, or drops it where there is no room. `outerClass`: DSCP bits of the outer
+   * header, in place. `flow`: its index in the flow cache, -1 for another node's.
+   */
+  keep(i: number, next: Neighbour, lane: number, outerClass: number, flow: number): void {
+    const { store, counters } = this.parts;
+    const slot = store.take();
+    if (slot < 0) {
+      counters.drop('queue-full');
+      return;
+    }
+    const k = this.count++;
+    this.order[k] = i;
+    this.slots[k] = slot;
+    this.nexts[k] = next;
+    this.lanes[k] = lane;
+    this.flows[k] = flow;
+    this.classes[k] = outerClass;
+  }
+
+  /** Copies what was kept of the batch, and hands it to the links. */
+  commit(now: number, batch: PacketBatch): void {
+    const { io, store } = this.parts;
+    const n = this.count;
+    this.lastArrival = undefined;
+    if (n === 0) return;
+    this.count = 0;
+    io.copy(batch, this.order, n, store.batch, this.slots, FRAME_AT - RECORD_HEADER);
+    for (let k = 0; k < n; k++) {
+      const slot = this.slots[k]!;
+      store.frameLength[slot] = store.batch.length[slot]! - RECORD_HEADER;
+      store.outerClass[slot] = this.classes[k]!;
+      store.entryFlow[slot] = this.flows[k]!;
+      store.since[slot] = now;
+      this.offer(now, slot, this.nexts[k]!, this.lanes[k]!);
+    }
+  }
+
+  /** Hands a stored frame, whose columns are set, to a neighbour's link; `pump` sends it. */
+  offer(now: number, slot: number, next: Neighbour, lane: number): void {
+    const { store, touch } = this.parts;
+    const { view } = store.batch;
+    const frame = store.frameAt(slot);
+    store.flow[slot] = readFlow(view, frame);
+    this.now = now;
+    this.of(now, next).outbound.offer(now, slot, lane, readEcn(view, frame) !== 0);
+    touch(next);
+  }
+
+  /** Lets a neighbour's link send what it may. */
+  pump(now: number, { hop }: Neighbour): void {
+    if (!hop) return;
+    this.now = now;
+    hop.outbound.pump(now);
+    this.parts.transmitter.flush(now);
+  }
+
+  private noteRepeat(slot: number, isCopy: boolean): void {
+    const { store, flows } = this.parts;
+    const flow = store.entryFlow[slot]!;
+    if (flow < 0 || flows.label[flow] !== store.flow[slot]) return;
+    if (isCopy) flows.copies[flow]!++;
+    else flows.retransmissions[flow]!++;
+  }
+
+  /** A numbered record came from the neighbour: an acknowledgement is owed. Runs per packet. */
+  noteArrival(neighbour: Neighbour): void {
+    if (neighbour === this.lastArrival) return;
+    this.lastArrival = neighbour;
+    this.parts.touch(neighbour);
+  }
+
+  /** The neighbour acknowledges what it got of ours. */
+  acknowledge(now: number, neighbour: Neighbour, view: DataView, at: number, length: number): void {
+    this.now = now;
+    neighbour.hop?.outbound.acknowledge(now, view, at, length);
+    this.parts.touch(neighbour);
+  }
+
+  /** The neighbour tells what it lacks of ours. */
+  report(now: number, neighbour: Neighbour, view: DataView, at: number, length: number): void {
+    neighbour.hop?.outbound.report(now, view, at, length);
+  }
+
+  /** Does what is due with a neighbour; `pump` it then. */
+  timeout(now: number, neighbour: Neighbour): void {
+    const { hop } = neighbour;
+    if (!hop) return;
+    this.now = now;
+    const acks = hop.inbound.nextTimeout() <= now;
+    const sends = hop.outbound.nextTimeout() <= now;
+    if (sends) hop.outbound.timeout(now);
+    if (acks || sends) this.parts.touch(neighbour);
+  }
+
+  /** µs; when `timeout` has something to do. */
+  nextTimeout({ hop }: Neighbour): number {
+    return hop ? Math.min(hop.outbound.nextTimeout(), hop.inbound.nextTimeout()) : Infinity;
+  }
+
+  /** The link went down: its frames stay, for their deadline's time. */
+  suspend(now: number, { hop }: Neighbour): void {
+    this.now = now;
+    hop?.outbound.suspend(now);
+  }
+
+  /** The link is up again. */
+  resume(neighbour: Neighbour): void {
+    neighbour.hop?.outbound.resume();
+    this.parts.touch(neighbour);
+  }
+
+  /** Paths have changed: frames that wait for a link that is down go another way, where there is one. */
+  reroute(now: number, neighbour: Neighbour): void {
+    const { hop } = neighbour;
+    if (!hop?.outbound.isSuspended) return;
+    const { store, transmitter, routes } = this.parts;
+    const all = new Int32Array(store.slots);
+    const n = hop.outbound.takeBack(now, all);
+    transmitter.unsealAll(all, n);
+    for (let k = 0; k < n; k++) {
+      const slot = all[k]!;
+      if (store.sealed[slot]) {
+        store.release(slot);
+        continue;
+      }
+      const next = routes.byNode(readDestination(store.batch.view, store.frameAt(slot)))?.next;
+      this.offer(now, slot, next?.up ? next : neighbour, store.lane[slot]!);
+    }
+  }
+
+  /** Ends a hop for good: its frames are lost with it. */
+  drop(now: number, neighbour: Neighbour): void {
+    const { hop } = neighbour;
+    if (!hop) return;
+    const { store } = this.parts;
+    hop.outbound.suspend(now);
+    const all = new Int32Array(store.slots);
+    const n = hop.outbound.takeBack(now, all);
+    for (let k = 0; k < n; k++) store.release(all[k]!);
+    neighbour.hop = undefined;
+  }
+}

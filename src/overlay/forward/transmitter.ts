@@ -1,0 +1,142 @@
+/**
+ * Carries out what the links' `Outbound` cores decide: stored frames get their link frames and record header, are sealed in place and sent.
+ * A frame that is sent again is unsealed first, with the key that sealed it, so that keeping it costs no copy; its new record has a counter of its own.
+ */
+import { RECORD_HEADER } from '../../io/batch.js';
+import type { Aead } from '../../io/ports.js';
+import { CHANGE_MARK, CHANGE_VOID } from '../link/outbound.js';
+import { writeNumber } from '../wire/record.js';
+import { REPEAT_FRAME_SIZE, writeRepeat } from '../wire/recovery.js';
+import { FLAG_VOID, readEcn, setFlag, writeEcn } from '../wire/routed.js';
+import type { Neighbour } from './neighbour.js';
+import type { Sender } from './sender.js';
+import { type FrameStore, RIDE_MAX } from './store.js';
+
+/** Frames that are sealed and sent with one call. */
+const CAPACITY = 512;
+/** Of the outer header: our records understand ECN marks, since their receiver reports them (RFC 9002 §7.1). */
+const ECN_ECT0 = 2;
+const ECN_CE = 3;
+/** Acknowledgements ride on frames up to this size, so that a full packet doesn't outgrow its path. */
+const RIDE_ON_MAX = 1100;
+
+export class Transmitter {
+  private readonly handles = new Int32Array(CAPACITY);
+  private readonly epochs = new Uint8Array(CAPACITY);
+  private readonly numbers = new Int32Array(CAPACITY);
+  private readonly repeats = new Int32Array(CAPACITY);
+  private readonly changes = new Uint8Array(CAPACITY);
+  private readonly neighbours: (Neighbour | undefined)[] = new Array<undefined>(CAPACITY).fill(undefined);
+  private readonly order: Int32Array;
+  private count = 0;
+  private readonly scratch = new Uint8Array(RIDE_MAX);
+  private readonly scratchView = new DataView(this.scratch.buffer);
+
+  constructor(
+    private readonly store: FrameStore,
+    private readonly aead: Aead,
+    private readonly sender: Sender,
+  ) {
+    this.order = new Int32Array(Math.max(CAPACITY, store.slots));
+  }
+
+  /** Lists a frame for `flush`; parameters as those of `Wire.transmit`. */
+  add(
+    now: number,
+    neighbour: Neighbour,
+    handle: number,
+    epoch: number,
+    number: number,
+    repeatOf: number,
+    change: number,
+  ): void {
+    // A frame that is under way already may stand in the list: its bytes are sealed by then.
+    if (this.count === CAPACITY || (repeatOf >= 0 && this.isListed(handle))) this.flush(now);
+    const k = this.count++;
+    this.handles[k] = handle;
+    this.epochs[k] = epoch;
+    this.numbers[k] = number;
+    this.repeats[k] = repeatOf;
+    this.changes[k] = change;
+    this.neighbours[k] = neighbour;
+  }
+
+  /** Sends everything listed. */
+  flush(now: number): void {
+    const { store, order, sender, count } = this;
+    if (count === 0) return;
+    this.unseal();
+    let n = 0;
+    for (let k = 0; k < count; k++) if (this.prepare(now, k)) order[n++] = this.handles[k]!;
+    this.count = 0;
+    const sealed = sender.seal(store.batch, order, n);
+    for (let k = 0; k < sealed; k++) store.sealed[order[k]!] = 1;
+    sender.send(store.batch, order, sealed); // what the socket refuses now is lost on the way, as far as the link is concerned
+  }
+
+  private isListed(handle: number): boolean {
+    for (let k = 0; k < this.count; k++) if (this.handles[k] === handle) return true;
+    return false;
+  }
+
+  private unseal(): void {
+    let n = 0;
+    for (let k = 0; k < this.count; k++)
+      if (this.store.sealed[this.handles[k]!]) this.order[n++] = this.handles[k]!;
+    this.unsealAll(this.order, n);
+  }
+
+  /** Makes the stored frames `handles[0..n)` readable again; those whose key is gone are left as they are (see `FrameStore.sealed`). */
+  unsealAll(handles: Int32Array, n: number): void {
+    const { store, aead } = this;
+    let sealed = 0;
+    for (let k = 0; k < n; k++) if (store.sealed[handles[k]!] === 1) this.order[sealed++] = handles[k]!;
+    if (sealed === 0) return;
+    aead.open(store.batch, this.order, sealed);
+    for (let k = 0; k < sealed; k++) {
+      const handle = this.order[k]!;
+      store.sealed[handle] = store.batch.status[handle] === 1 ? 0 : 2;
+    }
+  }
+
+  /** Writes what stands in front of frame `k`; false where it can't go: its key is gone, or there is none. */
+  private prepare(now: number, k: number): boolean {
+    const { store, sender } = this;
+    const handle = this.handles[k]!;
+    if (store.sealed[handle]) return false; // a session that ended took its key along: nobody can read this again
+    const { batch } = store;
+    const { view } = batch;
+    const frame = store.frameAt(handle);
+    const next = this.neighbours[k]!;
+    this.change(view, frame, this.changes[k]!);
+    let at = frame;
+    if (this.repeats[k]! >= 0) {
+      at -= REPEAT_FRAME_SIZE;
+      writeRepeat(view, at, this.repeats[k]!);
+    }
+    at = this.ride(now, next, handle, at);
+    batch.offset[handle] = at - RECORD_HEADER;
+    batch.length[handle] = RECORD_HEADER + (frame - at) + store.frameLength[handle]!;
+    const outer = store.outerClass[handle]! | ECN_ECT0;
+    if (!sender.addressOne(batch, handle, next, store.lane[handle]!, outer)) return false;
+    writeNumber(view, at - RECORD_HEADER, this.epochs[k]!, this.numbers[k]!);
+    return true;
+  }
+
+  private change(view: DataView, frame: number, change: number): void {
+    if (change === CHANGE_VOID) setFlag(view, frame, FLAG_VOID);
+    else if (change === CHANGE_MARK && readEcn(view, frame) !== 0) writeEcn(view, frame, ECN_CE);
+  }
+
+  /** Writes what acknowledgements there are in front of `at`, where the frame is small enough; returns where it all begins. */
+  private ride(now: number, next: Neighbour, handle: number, at: number): number {
+    const inbound = next.hop?.inbound;
+    if (!inbound?.hasNews || this.store.frameLength[handle]! > RIDE_ON_MAX) return at;
+    const room = at - handle * this.store.slotSize - RECORD_HEADER;
+    const acks = inbound.writeAcks(now, this.scratchView, 0, room);
+    const length = acks === 0 ? 0 : inbound.writeReports(now, this.scratchView, acks, room);
+    if (length === 0) return at;
+    this.store.batch.bytes.set(this.scratch.subarray(0, length), at - length);
+    return at - length;
+  }
+}
