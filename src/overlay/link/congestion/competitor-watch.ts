@@ -1,19 +1,26 @@
 /**
- * Whose queue is it? While it stays above what we alone would leave although we yield round after round, someone else fills it, or the path
- * has become longer: then it doesn't answer to our window at all. Times in µs, windows in bytes. Pure.
+ * Whose queue is it? While it is longer than what we alone would leave, we yield. If it answers as a queue of ours does, by our window's
+ * change over our rate, it is ours. If it doesn't answer at all, it's no queue: the path has become longer. Anything between is someone else's.
+ * Times in µs, windows in bytes, rates in bytes per µs. Pure.
  */
 
-/** A queue counts as too long beyond so many times our own. Tuned. */
-const EXCESS = 1.5;
-/** A queue that shrinks faster than by this factor a round is about to be gone. Tuned. */
-const DRAINING = 0.7;
+/** A queue counts as too long beyond so many times our own. Tuned: a latecomer who took our queue for the path leaves less. */
+const EXCESS = 2.5;
+/** But no more than this, or a bit more than our own, µs: yielding slows us, and our packets look longer then. Tuned. */
+const MOST_EXCESS = 10_000;
+const LEAST_EXCESS = 1.25;
 /** So long before a verdict: rounds, and µs. Tuned. */
 const ROUNDS = 5;
 const LEAST_TIME = 100_000;
-/** Less of the expected answer than this, and it's no queue. Tuned. */
-const NO_ANSWER = 0.1;
-/** Round trips that differ less are the same. Tuned: jitter. */
+/** And so many where we could hardly yield. Tuned. */
+const MOST_ROUNDS = 4 * ROUNDS;
+/** Shares of the answer of a queue of our own: from here on it's ours; below it's no queue. Tuned. */
+const OWN_ANSWER = 0.6;
+const NO_ANSWER = 0.15;
+/** Round trips that differ less are the same, µs. Tuned: jitter. */
 const SAME = 500;
+/** Less of an expected answer than this says nothing, µs. Tuned. */
+const TELLING = 4 * SAME;
 
 export type Verdict = 'none' | 'competitor' | 'longer-path';
 
@@ -22,43 +29,59 @@ export class CompetitorWatch {
   windowBefore = 0;
   private rounds = 0;
   private since = 0;
-  private lastQueue = 0;
-  private least = Infinity;
-  private greatest = 0;
+  private firstWindow = 0;
+  private leastQueue = Infinity;
+  /** The longest queue, and the window that sent it. */
+  private peakQueue = 0;
+  private peakWindow = 0;
+  /** What is seen now was sent by the window a round ago. */
+  private lastWindow = 0;
 
   reset(): void {
     this.rounds = 0;
+    this.windowBefore = 0;
   }
 
-  /** A round ended with this standing `queue`, where `own` is what we alone would leave; `rate` is bytes per µs. */
+  /** A round ended with this standing `queue`, where `own` is what we alone would leave. */
   onRound(now: number, queue: number, own: number, window: number, rate: number): Verdict {
-    const draining = this.rounds > 0 && queue < this.lastQueue * DRAINING;
-    this.lastQueue = queue;
-    if (queue <= own * EXCESS) {
-      this.rounds = 0;
+    const sentBy = this.lastWindow;
+    this.lastWindow = window;
+    if (queue <= Math.max(own * LEAST_EXCESS, Math.min(own * EXCESS, MOST_EXCESS))) {
+      this.reset();
       return 'none';
     }
-    if (this.rounds === 0) this.begin(now, window);
-    if (draining) return 'none';
-    this.least = Math.min(this.least, queue);
-    this.greatest = Math.max(this.greatest, queue);
+    if (this.windowBefore === 0) this.windowBefore = window;
+    if (this.rounds === 0) this.begin(now, sentBy);
+    this.note(queue, sentBy);
     if (++this.rounds < ROUNDS || now - this.since < LEAST_TIME) return 'none';
-    return this.judge(window, rate);
+    return this.judge(queue, own, sentBy, rate);
   }
 
   private begin(now: number, window: number): void {
     this.since = now;
-    this.windowBefore = window;
-    this.least = Infinity;
-    this.greatest = 0;
+    this.firstWindow = window;
+    this.leastQueue = Infinity;
+    this.peakQueue = 0;
   }
 
-  private judge(window: number, rate: number): Verdict {
-    const expected = rate === 0 ? 0 : (this.windowBefore - window) / rate;
-    const answer = this.greatest - this.least;
+  private note(queue: number, window: number): void {
+    this.leastQueue = Math.min(this.leastQueue, queue);
+    if (queue <= this.peakQueue) return;
+    this.peakQueue = queue;
+    this.peakWindow = window;
+  }
+
+  private judge(queue: number, own: number, window: number, rate: number): Verdict {
+    const sincePeak = (this.peakWindow - window) / rate;
+    const yielded = (this.firstWindow - window) / rate;
+    if (sincePeak >= TELLING && this.peakQueue - queue > sincePeak * OWN_ANSWER) {
+      this.rounds = 0;
+      return 'none';
+    }
+    if (yielded < TELLING && this.rounds < MOST_ROUNDS) return 'none';
     this.rounds = 0;
-    return answer < Math.max(SAME, expected * NO_ANSWER) && expected > 4 * SAME
-      ? 'longer-path'
-      : 'competitor';
+    const range = this.peakQueue - this.leastQueue;
+    const noAnswer = SAME + Math.max(own, yielded * NO_ANSWER);
+    return yielded >= 2 * noAnswer && range < noAnswer ? 'longer-path' : 'competitor';
   }
 }

@@ -50,12 +50,14 @@ export type Mode = 'start' | 'delay' | 'competing';
 /** Packets at the start and after idle. RFC 6928. */
 const INITIAL_PACKETS = 10;
 const LEAST_PACKETS = 4;
+/** Growth for each byte acknowledged in slow start: 1 would double. Tuned: half overshoots half as far. */
+const START_GROWTH = 0.5;
 /** At least so much time of the delivery rate is under way: a starved process mustn't look like a slow path. Tuned, µs. */
 const FLOOR_TIME = 3000;
 /** That rate is forgotten by half in this time. Tuned, µs. */
 const RATE_HALF_LIFE = 5_000_000;
 /** Reaction to a mark: while the queue is ours as RFC 8511 §3.1, as CUBIC otherwise. */
-const MARK_FACTOR = 0.85;
+const MARK_FACTOR = 0.8;
 /** Loss beyond the usual while the queue is ours. Tuned. */
 const LOSS_FACTOR = 0.8;
 
@@ -73,6 +75,7 @@ const DRAIN_INTERVAL = 10_000_000;
 /** Share of the empty path's content that is left: with only our own queue to empty; or so that those of others go too. Tuned. */
 const OWN_DRAIN = 0.9;
 const DEEP_DRAIN = 0.75;
+const START_DRAIN = 0.5;
 /** The first drains in competition come sooner: it may be a mistake. Tuned, µs and count. */
 const EARLY_DRAIN_INTERVAL = 2_000_000;
 const EARLY_DRAINS = 3;
@@ -83,9 +86,13 @@ const TELLING_QUEUE = 3;
 const TELLING_SHARE = 1 / 4;
 /** If no such queue comes up for so long, nobody fills it. Tuned, µs. */
 const NO_QUEUE_TIME = 5_000_000;
+/** After so many rounds with less queue than we keep ourselves nobody fills it. Tuned. */
+const SHORT_QUEUE_ROUNDS = 4;
 /** Of a queue that was ours less than this remains. Tuned: share and µs. */
 const REMAINDER = 1 / 5;
 const REMAINDER_TIME = 1000;
+/** A suspicion lasts so long, µs. Tuned. */
+const SUSPICION_TIME = 4_000_000;
 /** So much of the window before yielding is taken up again beside a competitor. Tuned. */
 const COMPETING_SHARE = 0.9;
 
@@ -115,6 +122,9 @@ export class CongestionController {
   private nextDrainAt = Infinity;
   private drains = 0;
   private emptyDrains = 0;
+  private shortQueueRounds = 0;
+  private suspectedAt = -Infinity;
+  private suspectedWindow = 0;
   private longRate = 0;
   private longRateAt = 0;
   private delivered = 0;
@@ -149,15 +159,16 @@ export class CongestionController {
     if (this.drain.isActive) {
       if (this.drain.onAck(now, sample, this.rounds.smoothedRtt)) this.endDrain(now);
     } else this.grow(now, sample, ended);
-    if (this.mode !== 'competing' && this.lossWatch.count(sample.ackedBytes, 0)) this.reduceForLoss(now);
+    if (this.mode !== 'competing' && this.lossWatch.count(sample.ackedBytes, 0, this.mode === 'start'))
+      this.reduceForLoss(now);
     this.publish();
   }
 
   /** Found lost, the newest of them sent at `newestLostSentAt`, µs. */
   onLoss(now: number, lostBytes: number, newestLostSentAt: number): void {
     if (this.mode !== 'competing') {
-      if (this.lossWatch.count(0, lostBytes)) this.reduceForLoss(now);
-    } else if (newestLostSentAt > this.reducedAt) {
+      if (this.lossWatch.count(0, lostBytes, this.mode === 'start')) this.reduceForLoss(now);
+    } else if (newestLostSentAt > this.reducedAt && this.queueDelay >= this.ownQueueTime()) {
       this.reducedAt = now;
       this.cubic.reduce(now, this.leastWindow());
     }
@@ -210,12 +221,12 @@ export class CongestionController {
     if (this.mode === 'start') this.growInStart(now, sample);
     else if (this.mode === 'competing') {
       this.cubic.onAck(now, sample.ackedBytes, this.rounds.smoothedRtt, sample.windowLimited);
-      if (ended) this.considerCompetingDrain(now);
+      if (ended) this.competingRound(now);
     } else if (ended && this.rounds.limited) this.delayRound(now);
   }
 
   private growInStart(now: number, sample: AckSample): void {
-    if (sample.windowLimited) this.startWindow += sample.ackedBytes;
+    if (sample.windowLimited) this.startWindow += sample.ackedBytes * START_GROWTH;
     const risen = sample.rtt > 0 && this.startUp.hasRisen(sample.rtt, this.base.value);
     if (risen && sample.deliveredBeforeAt < now) {
       const rate = (sample.delivered - sample.deliveredBefore) / (now - sample.deliveredBeforeAt);
@@ -229,7 +240,7 @@ export class CongestionController {
   private leaveStart(now: number): void {
     this.enterDelay(now, Math.min(this.startWindow, this.threshold));
     this.threshold = Infinity;
-    if (this.rounds.rate > 0 && this.queueDelay > 0) this.beginDrain(now, DEEP_DRAIN);
+    if (this.rounds.rate > 0 && this.queueDelay > 0) this.beginDrain(now, START_DRAIN);
   }
 
   private enterDelay(now: number, window: number): void {
@@ -241,30 +252,49 @@ export class CongestionController {
 
   private delayRound(now: number): void {
     const { standingRtt, maxRate } = this.rounds;
-    const own = this.delay.ownQueue(maxRate);
+    const own = this.delay.ownQueue(this.longRate);
     const verdict = this.watch.onRound(now, this.queueDelay, own, this.delay.window, maxRate);
-    if (verdict === 'competitor') this.enterCompeting(now);
+    if (verdict === 'competitor') this.suspect(now);
     else if (verdict === 'longer-path') {
       this.base.restart(now, standingRtt);
       this.delay.enter(Math.max(this.watch.windowBefore, this.delay.window));
     } else {
-      this.delay.onRound(standingRtt, this.base.value, maxRate, this.leastWindow());
+      this.delay.onRound(standingRtt, this.base.value, maxRate, this.ownQueueTime(), this.leastWindow());
       const seen = Math.max(this.base.touchedAt + DRAIN_INTERVAL, this.nextDrainAt);
       if (now >= seen) this.beginDrain(now, DEEP_DRAIN);
     }
   }
 
+  /** It may be another of our kind who takes our queue for its path: a drain shows it. Only the second time is it a competitor. */
+  private suspect(now: number): void {
+    if (now - this.suspectedAt < SUSPICION_TIME) {
+      this.enterCompeting(now);
+      return;
+    }
+    this.suspectedAt = now;
+    this.suspectedWindow = this.watch.windowBefore;
+    this.beginDrain(now, START_DRAIN);
+  }
+
   private enterCompeting(now: number): void {
     this.mode = 'competing';
-    this.cubic.enter(now, Math.max(this.delay.window, this.watch.windowBefore * COMPETING_SHARE));
+    this.suspectedAt = -Infinity;
+    this.cubic.enter(now, Math.max(this.delay.window, this.suspectedWindow * COMPETING_SHARE));
     this.drains = 0;
     this.emptyDrains = 0;
+    this.shortQueueRounds = 0;
     this.nextDrainAt = now + EARLY_DRAIN_INTERVAL;
+  }
+
+  private competingRound(now: number): void {
+    this.shortQueueRounds = this.queueDelay < this.ownQueueTime() ? this.shortQueueRounds + 1 : 0;
+    if (this.shortQueueRounds >= SHORT_QUEUE_ROUNDS) this.enterDelay(now, this.cubic.window);
+    else this.considerCompetingDrain(now);
   }
 
   private considerCompetingDrain(now: number): void {
     if (now < this.nextDrainAt) return;
-    const own = this.delay.queueTime(this.rounds.maxRate);
+    const own = this.ownQueueTime();
     const telling = Math.max(TELLING_QUEUE * own, this.base.value * TELLING_SHARE);
     if (this.queueDelay >= telling) this.beginDrain(now, OWN_DRAIN);
     else if (now >= this.nextDrainAt + NO_QUEUE_TIME) this.noteEmptyDrain(now);
@@ -291,13 +321,16 @@ export class CongestionController {
   private noteEmptyDrain(now: number): void {
     this.nextDrainAt = now + CONFIRM_INTERVAL;
     if (++this.emptyDrains < 2) return;
-    const rate = this.rounds.recentRate(3);
-    this.enterDelay(now, rate * (this.base.value + this.delay.queueTime(rate)));
+    this.enterDelay(now, this.rounds.recentRate(3) * (this.base.value + this.ownQueueTime()));
   }
 
   private reduceForLoss(now: number): void {
     if (this.mode === 'start') this.leaveStart(now);
-    this.delay.reduce(LOSS_FACTOR, this.leastWindow());
+    this.delay.reduce(
+      LOSS_FACTOR,
+      this.leastWindow(),
+      this.rounds.maxRate * (this.base.value + this.ownQueueTime()),
+    );
   }
 
   private noteLongRate(now: number): void {
@@ -309,6 +342,11 @@ export class CongestionController {
   private leastWindow(): number {
     const floor = this.mode === 'competing' ? 0 : this.longRate * FLOOR_TIME;
     return Math.max(LEAST_PACKETS * this.packet, floor);
+  }
+
+  /** Not by the rate of just now: yielding makes that small. */
+  private ownQueueTime(): number {
+    return this.delay.queueTime(this.longRate);
   }
 
   private steadyWindow(): number {

@@ -8,22 +8,28 @@
 /** The queue that we keep, µs. Tuned: what a pacer with timers of 1 ms needs in order to keep the link busy. */
 const QUEUE_TIME = 3000;
 /** And no less than so many packets' time on the link, but no more than the greatest. */
-const QUEUE_PACKETS = 2;
-const GREATEST_QUEUE_TIME = 25_000;
+const QUEUE_PACKETS = 1;
+const GREATEST_QUEUE_TIME = 8000;
 /** α is so many packets times the root of the window in packets: small on slow links, convergent on fast ones. Tuned. */
 const INCREASE = 0.2;
 /** Most change by one round. */
 const LEAST_FACTOR = 0.6;
 const GREATEST_FACTOR = 2;
+/** Half the way is gone at a time, or odd and even rounds would find their own ways; all of it where the window is far too large. Tuned. */
+const FAR = 0.8;
 /** After so many rounds with hardly any queue, growth quickens each round up to the greatest. Tuned. */
 const CALM_ROUNDS = 3;
 const CALM_GROWTH = 0.05;
-const GREATEST_CALM_GROWTH = 0.25;
+const GREATEST_CALM_GROWTH = 0.15;
+/** After a reduction growth doesn't quicken for so many rounds. Tuned. */
+const CAUTIOUS_ROUNDS = 20;
 /** The window never exceeds the delivery rate by more: a policer drops and never delays. Tuned. */
 const OVER_DELIVERY = 1.5;
 
 export class DelayWindow {
   window = 0;
+  /** Rounds without quickened growth left. */
+  private cautious = 0;
   /** The window in the round before: what is acknowledged now was sent by it. */
   private before = 0;
   private calm = 0;
@@ -47,31 +53,31 @@ export class DelayWindow {
 
   /** The queue that is there at rest when nobody else uses the link, µs. */
   ownQueue(rate: number): number {
-    return this.queueTime(rate) + (rate === 0 ? 0 : this.increase(this.window) / rate);
+    const increase = rate === 0 ? 0 : this.increase(this.window) / rate;
+    return this.queueTime(rate) + Math.min(increase, QUEUE_TIME);
   }
 
-  /** A round in which the window was full ended with this standing round trip. `rate` is the greatest of late. */
-  onRound(standingRtt: number, base: number, rate: number, least: number): void {
+  /** A round in which the window was full ended with this standing round trip. `rate` is the greatest of late, `target` the queue to keep. */
+  onRound(standingRtt: number, base: number, rate: number, target: number, least: number): void {
     if (this.settling > 0) {
       this.settling--;
       return;
     }
-    const target = this.queueTime(rate);
-    this.calm = standingRtt - base < target / 2 ? this.calm + 1 : 0;
+    if (this.cautious > 0) this.cautious--;
+    this.calm = standingRtt - base < target / 2 && this.cautious === 0 ? this.calm + 1 : 0;
     const factor = Math.min(GREATEST_FACTOR, Math.max(LEAST_FACTOR, (base + target) / standingRtt));
-    const next = Math.max(
-      this.before * factor + this.increase(this.before),
-      this.window * this.calmFactor(),
-      least,
-    );
+    const right = this.before * factor + this.increase(this.before);
+    const near = right < this.window * FAR ? right : (this.window + right) / 2;
+    const next = Math.max(near, this.window * this.calmFactor(), least);
     this.before = this.window;
     const most = OVER_DELIVERY * rate * (base + target) + 4 * this.packet;
     this.window = Math.min(next, Math.max(most, least));
   }
 
   /** A mark, or loss beyond what chance explains. */
-  reduce(factor: number, least: number): void {
-    this.enter(Math.max(least, this.window * factor));
+  reduce(factor: number, least: number, most = Infinity): void {
+    this.enter(Math.max(least, Math.min(this.window * factor, most)));
+    this.cautious = CAUTIOUS_ROUNDS;
   }
 
   private increase(window: number): number {

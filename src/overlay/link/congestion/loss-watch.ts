@@ -5,24 +5,26 @@
 
 /** Packets that make one figure: fewer say nothing about bursts. Tuned. */
 const BATCH = 256;
+/** And while the window doubles, where more may go wrong meanwhile. */
+const START_BATCH = 64;
 /** So much more than twice the usual loss is too much. Tuned: bursts of 3 at 5 % stay below. */
 const EXCESS = 0.15;
 /** The usual loss, a minimum, may rise by so much a batch. Tuned. */
 const FORGETTING = 0.002;
 
 export class LossWatch {
-  private usual = 1;
+  private usual = 0;
   private acked = 0;
   private lost = 0;
 
   constructor(private readonly packet: number) {}
 
   /** True where loss is excessive; it isn't judged again before as much has been sent again. */
-  count(acked: number, lost: number): boolean {
+  count(acked: number, lost: number, doubling: boolean): boolean {
     this.acked += acked;
     this.lost += lost;
     const all = this.acked + this.lost;
-    if (all < BATCH * this.packet) return false;
+    if (all < (doubling ? START_BATCH : BATCH) * this.packet) return false;
     const share = this.lost / all;
     this.usual = Math.min(share, this.usual + FORGETTING);
     this.acked = 0;

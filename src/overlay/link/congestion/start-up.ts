@@ -3,8 +3,8 @@
  * phase is missing on purpose: leaving early costs little, as the delay mode grows fast while there is no queue. Times in µs. Pure.
  */
 
-/** Samples whose least counts: one late packet is no queue (RFC 9406: N_RTT_SAMPLE). */
-const SAMPLES = 8;
+/** Samples whose least counts: one late packet is no queue. RFC 9406 has 8; tuned down, see above. */
+const SAMPLES = 3;
 /** The rise that counts is an eighth of the base, within these bounds. RFC 9406 has 4 and 16 ms; tuned down, see above. */
 const LEAST_RISE = 4000;
 const GREATEST_RISE = 6000;

@@ -1,0 +1,127 @@
+/**
+ * A bottleneck that flows share: a queue that drops what doesn't fit, a rate, a delay each way, loss by chance or in bursts behind the queue.
+ * Acknowledgements come back by a way of their own with the same delay. Times in µs, rates in bytes per µs. Virtual time, from a seed.
+ */
+import { EventQueue } from './event-queue.js';
+import { Random } from './random.js';
+
+export interface BottleneckOptions {
+  readonly rate: number;
+  readonly oneWay: number;
+  /** Queue that fits, µs at the first rate. */
+  readonly queueTime: number;
+  /** Share of packets lost, in runs of this mean length. */
+  readonly loss?: number;
+  readonly burst?: number;
+  /** Up to so much more on the way back, each acknowledgement on its own. */
+  readonly jitter?: number;
+  /** Packets that find a queue longer than this, µs, are marked. */
+  readonly markAbove?: number;
+  readonly seed?: number;
+}
+
+export interface SimPacket {
+  readonly number: number;
+  readonly bytes: number;
+  readonly sentAt: number;
+  marked: boolean;
+  readonly arrive: (packet: SimPacket) => void;
+}
+
+export class Bottleneck {
+  readonly events = new EventQueue();
+  now = 0;
+  rate: number;
+  oneWay: number;
+  loss: number;
+  /** Bytes that left the queue. */
+  carried = 0;
+  dropped = 0;
+  /** Queueing time in µs, looked at each millisecond. */
+  readonly queueSamples: number[] = [];
+  private readonly random: Random;
+  private readonly limit: number;
+  private readonly queue: SimPacket[] = [];
+  private queued = 0;
+  private busy = false;
+  private losing = false;
+
+  constructor(private readonly options: BottleneckOptions) {
+    this.rate = options.rate;
+    this.oneWay = options.oneWay;
+    this.loss = options.loss ?? 0;
+    this.limit = options.rate * options.queueTime;
+    this.random = new Random(options.seed ?? 1);
+    this.sample();
+  }
+
+  get queueDelay(): number {
+    return this.queued / this.rate;
+  }
+
+  at(time: number, run: () => void): void {
+    this.events.push(Math.max(time, this.now), run);
+  }
+
+  after(delay: number, run: () => void): void {
+    this.at(this.now + delay, run);
+  }
+
+  runUntil(end: number): void {
+    while (this.events.nextTime <= end) {
+      const event = this.events.pop()!;
+      this.now = event.time;
+      event.run();
+    }
+    this.now = end;
+  }
+
+  send(packet: SimPacket): void {
+    if (this.queued + packet.bytes > this.limit) {
+      this.dropped++;
+      return;
+    }
+    if (this.queueDelay > (this.options.markAbove ?? Infinity)) packet.marked = true;
+    this.queue.push(packet);
+    this.queued += packet.bytes;
+    if (!this.busy) this.serve();
+  }
+
+  /** Runs at the sender's side once an acknowledgement has come back. */
+  back(run: () => void): void {
+    this.after(this.oneWay + this.random.integer((this.options.jitter ?? 0) + 1), run);
+  }
+
+  private serve(): void {
+    const packet = this.queue[0];
+    this.busy = true;
+    this.after(packet.bytes / this.rate, () => {
+      this.queue.shift();
+      this.queued -= packet.bytes;
+      this.carried += packet.bytes;
+      this.busy = false;
+      if (!this.isLost()) this.after(this.oneWay, () => packet.arrive(packet));
+      if (this.queue.length > 0) this.serve();
+    });
+  }
+
+  /** Gilbert's model: lost in the bad state, which lasts `burst` packets on average. */
+  private isLost(): boolean {
+    const leave = 1 / (this.options.burst ?? 1);
+    if (leave === 1) return this.random.chance(this.loss);
+    const enter = (leave * this.loss) / (1 - this.loss);
+    this.losing = this.losing ? !this.random.chance(leave) : this.random.chance(enter);
+    return this.losing;
+  }
+
+  private sample(): void {
+    this.queueSamples.push(this.queueDelay);
+    this.after(1000, () => this.sample());
+  }
+}
+
+/** The value below which this share of `values` lies. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+}
