@@ -54,20 +54,59 @@ export interface PacketBatch extends Columns {
   count: number;
 }
 
+/**
+ * A class with every field named, so that all batches have one hidden class: built from a spread object they had several, and each look at a
+ * column, a dozen a packet, went through V8's slowest cache.
+ */
+class Batch implements PacketBatch {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly table: Int32Array;
+  readonly endpoints: Uint32Array;
+  count = 0;
+  readonly offset: Int32Array;
+  readonly length: Int32Array;
+  readonly source: Int32Array;
+  readonly flags: Int32Array;
+  readonly key: Int32Array;
+  readonly endpoint: Int32Array;
+  readonly trafficClass: Int32Array;
+  readonly status: Int32Array;
+  readonly gsoType: Int32Array;
+  readonly gsoSize: Int32Array;
+  readonly headerLength: Int32Array;
+  readonly csumStart: Int32Array;
+
+  constructor(
+    arenaBytes: number,
+    readonly capacity: number,
+    messages: number,
+  ) {
+    const table = new Int32Array(COLUMNS.length * capacity);
+    const column = (name: ColumnName) => {
+      const c = COLUMNS.indexOf(name);
+      return table.subarray(c * capacity, (c + 1) * capacity);
+    };
+    this.bytes = new Uint8Array(arenaBytes);
+    this.view = new DataView(this.bytes.buffer);
+    this.table = table;
+    this.endpoints = new Uint32Array(ENDPOINT_WORDS * messages);
+    this.offset = column('offset');
+    this.length = column('length');
+    this.source = column('source');
+    this.flags = column('flags');
+    this.key = column('key');
+    this.endpoint = column('endpoint');
+    this.trafficClass = column('trafficClass');
+    this.status = column('status');
+    this.gsoType = column('gsoType');
+    this.gsoSize = column('gsoSize');
+    this.headerLength = column('headerLength');
+    this.csumStart = column('csumStart');
+  }
+}
+
 /** Makes a batch with an arena of `arenaBytes` for up to `capacity` packets in up to `messages` UDP messages. */
 export function createBatch(arenaBytes: number, capacity: number, messages = 1): PacketBatch {
-  const table = new Int32Array(COLUMNS.length * capacity);
-  const bytes = new Uint8Array(arenaBytes);
-  const columns = Object.fromEntries(
-    COLUMNS.map((name, c) => [name, table.subarray(c * capacity, (c + 1) * capacity)]),
-  ) as Columns;
-  return {
-    ...columns,
-    bytes,
-    view: new DataView(bytes.buffer),
-    capacity,
-    table,
-    endpoints: new Uint32Array(ENDPOINT_WORDS * messages),
-    count: 0,
-  };
+  return new Batch(arenaBytes, capacity, messages);
 }
