@@ -87,11 +87,12 @@ export class Arrival {
 
   /** Takes one batch all the way. `now` in µs. Returns how many datagrams the socket gave. */
   run(now: number): number {
-    const { udp, aead, batch, counters, exit, hops, sender } = this.parts;
+    const { udp, aead, batch, counters, exit, hops, sender, slow } = this.parts;
     const count = udp.read(batch);
     const candidates = this.sift(now, count);
     aead.open(batch, this.opened, candidates);
     exit.begin();
+    slow.begin();
     this.onwardCount = 0;
     this.lastDestination = -1;
     for (let k = 0; k < candidates; k++) this.dispatch(now, this.opened[k]!);

@@ -84,6 +84,9 @@ export interface SlowPathParts {
 
 export class SlowPath {
   private sequence = 0;
+  /** Whose endpoint was learnt last in this batch, and from which of its messages. */
+  private learnedFrom: Neighbour | undefined;
+  private learnedSource = 0;
 
   constructor(private readonly parts: SlowPathParts) {}
 
@@ -103,6 +106,11 @@ export class SlowPath {
     else counters.drop('handshake-flood');
   }
 
+  /** A new batch, whose messages have nothing to do with those of the batch before. */
+  begin(): void {
+    this.learnedFrom = undefined;
+  }
+
   /** Per packet: record `i` is authentic and new. */
   authentic(now: number, lane: ReceiveLane, batch: PacketBatch, i: number): void {
     const { neighbour } = lane;
@@ -113,6 +121,10 @@ export class SlowPath {
       neighbour.confirmedSession = lane.session;
       this.parts.shell.confirmed(now, neighbour, lane.session);
     }
+    // What came in one message came from one address; mostly all of it is one neighbour's.
+    if (batch.source[i] === this.learnedSource && neighbour === this.learnedFrom) return;
+    this.learnedSource = batch.source[i]!;
+    this.learnedFrom = neighbour;
     learnEndpoint(this.parts.udp, batch, i, neighbour);
   }
 
