@@ -6,6 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -84,6 +88,15 @@ napi_value setSlice(napi_env env, napi_callback_info info) {
   return makeBool(env, syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) == 0 && attr.runtime != 0);
 }
 
+/** trim() -> whether the C library gave unused memory back to the kernel */
+napi_value trim(napi_env env, napi_callback_info) {
+#if defined(__GLIBC__)
+  return makeBool(env, malloc_trim(0) == 1);
+#else
+  return makeBool(env, false);
+#endif
+}
+
 napi_value cpuHasAes(napi_env env, napi_callback_info) { return makeBool(env, hasAes()); }
 
 }  // namespace
@@ -92,6 +105,7 @@ void exportSystem(napi_env env, napi_value exports) {
   setFunction(env, exports, "now", now);
   setFunction(env, exports, "notify", notify);
   setFunction(env, exports, "setSlice", setSlice);
+  setFunction(env, exports, "trim", trim);
   setFunction(env, exports, "cpuHasAes", cpuHasAes);
 }
 

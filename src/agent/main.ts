@@ -26,6 +26,9 @@ export interface AgentOptions {
   plain: boolean;
 }
 
+/** By then all that belongs to starting is over; V8's compiler alone has freed some 7 MiB. */
+const TRIM_AFTER_MS = 6000;
+
 /** Runs an agent until it is told to stop; its exit code. Throws ConfigError, ControlError, HostError or IoError where it can't start. */
 export async function runAgent(options: AgentOptions): Promise<number> {
   const config = loadConfig(options.configFile);
@@ -79,6 +82,8 @@ class AgentLife {
     io.notify('READY=1');
     const watchdog = new Watchdog(io, () => control.probeWorker());
     this.undo.push(() => watchdog.stop());
+    const trim = setTimeout(() => io.trim(), TRIM_AFTER_MS).unref();
+    this.undo.push(() => clearTimeout(trim));
     log.info({ tun: config.tun.name, listen: config.listen, peers: config.peers.length }, 'ready');
   }
 

@@ -112,6 +112,7 @@ interface Addon {
   now(): number;
   notify(path: string, state: string): void;
   setSlice(micros: number): boolean;
+  trim(): boolean;
   cpuHasAes(): boolean;
 }
 
@@ -393,6 +394,10 @@ class NativeIo implements Io {
 
   setSlice(micros: number): boolean {
     return this.#addon.setSlice(micros);
+  }
+
+  trim(): boolean {
+    return this.#addon.trim();
   }
 
   notify(state: string): boolean {

@@ -175,6 +175,8 @@ export interface Io {
    * (EEVDF, Linux ≥ 6.12). False where that can't be had.
    */
   setSlice(micros: number): boolean;
+  /** Gives memory that all threads' native code has freed back to the kernel; takes about a millisecond. False where that can't be had. */
+  trim(): boolean;
   /** What the CPU offers: AES instructions decide which cipher a node offers. */
   readonly cpu: { aes: boolean };
 }

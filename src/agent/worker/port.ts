@@ -9,6 +9,8 @@ type Answer = Extract<FromWorker, { type: 'report' | 'flows' | 'flow-set' }>;
 
 /** ms to wait for an answer before the worker counts as stuck. */
 const ANSWER_PATIENCE = 5000;
+/** Three times a half space of 1 MiB, V8's least. Nothing allocates per packet, so a larger one would only stay resident after starting. */
+const YOUNG_GENERATION_MIB = 3;
 /** ms that the worker may take to say goodbye to its neighbours. */
 const STOP_PATIENCE = 2000;
 
@@ -29,6 +31,7 @@ export class WorkerPort {
     this.worker = new Worker(new URL('./main.js', import.meta.url), {
       workerData: options,
       name: 'forwarding',
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
     });
     this.worker.on('message', (message: FromWorker) => this.receive(message));
     this.worker.on('error', (error) => this.die(error));

@@ -52,6 +52,10 @@ class PlainIo extends PureIo implements Io {
     return false;
   }
 
+  trim(): boolean {
+    return false;
+  }
+
   notify(state: string): boolean {
     return notify(state);
   }

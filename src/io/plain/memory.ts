@@ -234,6 +234,10 @@ class HostIo extends PureIo implements MemoryIo {
     return false;
   }
 
+  trim(): boolean {
+    return false;
+  }
+
   notify(state: string): boolean {
     this.notified.push(state);
     return true;

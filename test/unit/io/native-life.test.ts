@@ -112,6 +112,7 @@ describe.skipIf(!nativeAvailable())('life and death of native resources', () => 
         'now',
         'notify',
         'setSlice',
+        'trim',
       ]),
     );
   });

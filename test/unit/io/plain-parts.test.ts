@@ -99,9 +99,10 @@ describe('the boot clock', () => {
   });
 });
 
-describe('the scheduling slice', () => {
-  it('is never had without the addon', () => {
+describe('the scheduling slice and trimmed memory', () => {
+  it('are never had without the addon', () => {
     expect(createPlainIo().setSlice(500)).toBe(false);
+    expect(createPlainIo().trim()).toBe(false);
   });
 });
 
