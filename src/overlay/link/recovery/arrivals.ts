@@ -152,7 +152,7 @@ export class Arrivals {
 
   /** Whether the frame of the record that has just come is here for the first time. */
   private noteFrame(number: number, repeatOf: number): number {
-    if (repeatOf < 0) return this.take(number) ? ARRIVAL_NEW : ARRIVAL_DUPLICATE;
+    if (repeatOf < 0 || repeatOf === number) return this.take(number) ? ARRIVAL_NEW : ARRIVAL_DUPLICATE;
     // Parity may speak of the frame by this number too.
     this.had.add(number);
     return !this.isRemembered(repeatOf) || this.take(repeatOf) ? ARRIVAL_NEW : ARRIVAL_DUPLICATE;
