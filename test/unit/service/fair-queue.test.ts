@@ -47,15 +47,30 @@ describe('the order of a fair queue', () => {
     expect(drain(queue, 1)).toEqual([10, 20, 21, 22, 11, 23, 24, 25, 12, 26, 27, 28]);
   });
 
-  it('lets a flow that begins go before flows that have had their turn', () => {
+  /** Flows 1, 2 and 3 with ten packets each, 10.., 20.. and 30.., of which each has sent one. */
+  function threeBulkFlows(): FairQueue {
     const queue = make();
-    for (let k = 0; k < 20; k++) queue.enqueue(0, k, QUANTUM, 1, false);
-    expect([queue.dequeue(1), queue.dequeue(1)]).toEqual([0, 1]);
+    for (let k = 0; k < 10; k++)
+      for (const flow of [1, 2, 3]) queue.enqueue(0, 10 * flow + k, QUANTUM, flow, false);
+    expect([0, 1, 2].map(() => queue.dequeue(1))).toEqual([10, 20, 30]);
+    return queue;
+  }
+
+  it('lets a flow that begins go before flows that have had a turn', () => {
+    const queue = threeBulkFlows();
     queue.enqueue(2, 100, 80, 9, false);
-    expect([queue.dequeue(3), queue.dequeue(3)]).toEqual([100, 2]);
+    expect([0, 1, 2].map(() => queue.dequeue(3))).toEqual([100, 11, 21]);
   });
 
-  it("doesn't take a flow for new again that keeps just one packet queued", () => {
+  it("doesn't take a flow for new again that comes back within a round", () => {
+    const queue = threeBulkFlows();
+    queue.enqueue(2, 100, 80, 9, false);
+    expect([queue.dequeue(3), queue.dequeue(3)]).toEqual([100, 11]);
+    queue.enqueue(4, 101, 80, 9, false);
+    expect([0, 1, 2, 3].map(() => queue.dequeue(5))).toEqual([21, 31, 101, 12]);
+  });
+
+  it('serves a flow in turn that keeps just one packet queued', () => {
     const queue = make();
     for (let k = 0; k < 20; k++) queue.enqueue(0, k, QUANTUM, 1, false);
     queue.enqueue(0, 100, QUANTUM, 2, false);

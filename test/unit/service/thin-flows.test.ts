@@ -124,6 +124,17 @@ describe('copies ahead of loss', () => {
     );
   });
 
+  it('are made for thin flows that share a counter with a bulk one', () => {
+    const thin = new ThinFlows();
+    let denied = 0;
+    for (let at = 0; at < 6000; at++) {
+      if (at % 5 === 0) thin.consider(at * MS, 0, 1250, link());
+      // 5000 flows, of which some ten share one of the bulk flow's two counters
+      if (at >= 1000 && thin.consider(at * MS, Math.imul(at, 0x45d9f3b) >>> 0, 60, link()) === 0) denied++;
+    }
+    expect(denied).toBe(0);
+  });
+
   it('keep a distance that grows with the runs of losses, and is no later than a quarter of a round trip', () => {
     const thin = new ThinFlows();
     expect([1, 3, 50].map((burst) => thin.copyDelay(burst, 20 * MS))).toEqual([1 * MS, 3 * MS, 5 * MS]);
