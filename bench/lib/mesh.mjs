@@ -2,9 +2,9 @@
  * Benches on emulated links: a mesh of `scripts/netns/mesh` (docs/mesh.md), up for as long as one function runs. Its hosts are of the kind that
  * `net.mjs` and `measure.mjs` know.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { on, run, until } from './net.mjs';
 
 const repository = join(import.meta.dirname, '..', '..');
@@ -12,42 +12,58 @@ const tool = join(repository, 'scripts', 'netns', 'mesh');
 const bin = join(repository, 'bin', 'causeway');
 
 let made = 0;
-/** Names of the meshes that are up or coming up. */
-const standing = new Set();
+/** The meshes that are up or coming up: folders of their files, by name. */
+const standing = new Map();
 /** Pending from an interruption to the process's end. */
 let ending;
 
 function interrupted() {
-  ending ??= Promise.all([...standing].map(takeDown)).finally(() => process.exit(130));
+  ending ??= Promise.all([...standing.keys()].map(takeDown)).finally(() => process.exit(130));
 }
 
 async function takeDown(name) {
   await run(tool, ['down', name]).catch(() => undefined);
+  await rm(standing.get(name) ?? '', { recursive: true, force: true });
   standing.delete(name);
 }
 
 /**
  * Brings a mesh up as `description` says (the keys of a mesh file but `name`), runs `use` with it, takes it down. With agents, every node is
- * reachable from the first before `use` begins.
+ * reachable from the first before `use` begins; what `use` fails with also says which of them died, and of what.
  */
 export async function withMesh(description, use) {
   if (standing.size === 0) process.on('SIGINT', interrupted).on('SIGTERM', interrupted);
   const name = `bench-${process.pid}-${made++}`;
-  standing.add(name);
   const directory = await mkdtemp(join(tmpdir(), 'causeway-bench-'));
+  standing.set(name, directory);
   try {
     const file = join(directory, 'mesh.yaml');
     await writeFile(file, JSON.stringify({ seed: 1, ...description, name }));
     await run(tool, ['up', file]);
     const mesh = await describe(name);
-    await untilReachable(mesh);
-    return await use(mesh);
+    try {
+      await untilReachable(mesh);
+      return await use(mesh);
+    } catch (error) {
+      throw new Error([error.message, ...(await deaths(name))].join('\n'), { cause: error });
+    }
   } finally {
     await ending; // what fails now fails because of it
     await takeDown(name);
-    await rm(directory, { recursive: true, force: true });
     if (standing.size === 0) process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
   }
+}
+
+/** The last words of each agent that doesn't run any more. */
+async function deaths(name) {
+  const { nodes } = JSON.parse(await run(tool, ['status', '--json', '-m', name]));
+  const dead = Object.entries(nodes).filter(([, { config, pid }]) => config !== null && pid === null);
+  return Promise.all(
+    dead.map(async ([node, { config }]) => {
+      const log = await readFile(join(dirname(config), 'causeway.log'), 'utf8').catch(() => '');
+      return `the agent of ${node} died: ${log.trimEnd().split('\n').slice(-2).join('\n')}`;
+    }),
+  );
 }
 
 async function describe(name) {

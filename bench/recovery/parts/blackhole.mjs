@@ -56,8 +56,8 @@ async function measure(context, { hosts, link }) {
   const [before, silence, after] = [context.seconds(20, 5), context.seconds(60, 8), context.seconds(40, 10)];
   const state = { running: true, phase: 'before' };
   const sampling = sample(hosts, state);
-  const loading = load(hosts, before + silence + after + SPARE_SECONDS);
-  loading.catch(() => undefined); // it is cut off with the mesh
+  sampling.catch(() => undefined); // awaited at the end
+  void load(hosts, before + silence + after + SPARE_SECONDS); // it is cut off with the mesh
   await sleep(before * 1000);
   context.log(`the link from b to c is silent for ${silence} s`);
   await link('b', 'c', '--blackhole');
