@@ -4,11 +4,18 @@
  * Times in µs, windows in bytes, rates in bytes per µs. Pure.
  */
 
-/** A queue counts as too long beyond so many times our own. Tuned: a latecomer who took our queue for the path leaves less. */
-const EXCESS = 2.5;
+/** A queue counts as too long beyond so many times our own; as one that someone fills beyond the second. Tuned: a latecomer who took our queue for
+ * the path's own time leaves one between them. */
+const EXCESS = 1.5;
+const GREAT_EXCESS = 2.5;
 /** But no more than this, or a bit more than our own, µs: yielding slows us, and our packets look longer then. Tuned. */
 const MOST_EXCESS = 10_000;
 const LEAST_EXCESS = 1.25;
+/** Where a packet takes longer than this on the link, µs, more may be our own than we believe: so many times more, each time that a drain has
+ * shown it, up to the greatest. Tuned. */
+const SLOW = 4000;
+const TOLERANCE_STEP = 1.5;
+const GREATEST_TOLERANCE = 4;
 /** So long before a verdict: rounds, and µs. Tuned. */
 const ROUNDS = 5;
 const LEAST_TIME = 100_000;
@@ -22,7 +29,7 @@ const SAME = 500;
 /** Less of an expected answer than this says nothing, µs. Tuned. */
 const TELLING = 4 * SAME;
 
-export type Verdict = 'none' | 'competitor' | 'longer-path';
+export type Verdict = 'none' | 'crowded' | 'competitor' | 'longer-path';
 
 export class CompetitorWatch {
   /** The window before we began to yield. */
@@ -36,17 +43,28 @@ export class CompetitorWatch {
   private peakWindow = 0;
   /** What is seen now was sent by the window a round ago. */
   private lastWindow = 0;
+  private tolerance = 1;
+
+  constructor(private readonly packet: number) {}
 
   reset(): void {
     this.rounds = 0;
     this.windowBefore = 0;
   }
 
+  /** A drain has shown whether anyone else was there. */
+  learn(alone: boolean, rate: number): void {
+    if (!alone) this.tolerance = 1;
+    else if (this.packet / rate > SLOW) {
+      this.tolerance = Math.min(GREATEST_TOLERANCE, this.tolerance * TOLERANCE_STEP);
+    }
+  }
+
   /** A round ended with this standing `queue`, where `own` is what we alone would leave. */
   onRound(now: number, queue: number, own: number, window: number, rate: number): Verdict {
     const sentBy = this.lastWindow;
     this.lastWindow = window;
-    if (queue <= Math.max(own * LEAST_EXCESS, Math.min(own * EXCESS, MOST_EXCESS))) {
+    if (queue <= this.limit(own, EXCESS)) {
       this.reset();
       return 'none';
     }
@@ -82,6 +100,11 @@ export class CompetitorWatch {
     this.rounds = 0;
     const range = this.peakQueue - this.leastQueue;
     const noAnswer = SAME + Math.max(own, yielded * NO_ANSWER);
-    return yielded >= 2 * noAnswer && range < noAnswer ? 'longer-path' : 'competitor';
+    if (yielded >= 2 * noAnswer && range < noAnswer) return 'longer-path';
+    return this.leastQueue > this.limit(own, GREAT_EXCESS) ? 'competitor' : 'crowded';
+  }
+
+  private limit(own: number, excess: number): number {
+    return this.tolerance * Math.max(own * LEAST_EXCESS, Math.min(own * excess, MOST_EXCESS));
   }
 }

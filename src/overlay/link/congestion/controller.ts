@@ -49,15 +49,15 @@ export type Mode = 'start' | 'delay' | 'competing';
 
 /** Packets at the start and after idle. RFC 6928. */
 const INITIAL_PACKETS = 10;
-const LEAST_PACKETS = 4;
+const LEAST_PACKETS = 3;
 /** Growth for each byte acknowledged in slow start: 1 would double. Tuned: half overshoots half as far. */
 const START_GROWTH = 0.5;
 /** At least so much time of the delivery rate is under way: a starved process mustn't look like a slow path. Tuned, µs. */
 const FLOOR_TIME = 3000;
 /** That rate is forgotten by half in this time. Tuned, µs. */
-const RATE_HALF_LIFE = 5_000_000;
+const RATE_HALF_LIFE = 10_000_000;
 /** Reaction to a mark: while the queue is ours as RFC 8511 §3.1, as CUBIC otherwise. */
-const MARK_FACTOR = 0.8;
+const MARK_FACTOR = 0.7;
 /** Loss beyond the usual while the queue is ours. Tuned. */
 const LOSS_FACTOR = 0.8;
 
@@ -111,7 +111,7 @@ export class CongestionController {
   private readonly startUp = new StartUp();
   private readonly delay: DelayWindow;
   private readonly cubic: Cubic;
-  private readonly watch = new CompetitorWatch();
+  private readonly watch: CompetitorWatch;
   private readonly lossWatch: LossWatch;
   private readonly drain = new Drain();
   /** Slow start's own window, and where it ends anyway: the window before idle. */
@@ -136,6 +136,7 @@ export class CongestionController {
     this.rounds = new Rounds(now);
     this.delay = new DelayWindow(o.packet);
     this.cubic = new Cubic(o.packet);
+    this.watch = new CompetitorWatch(o.packet);
     this.lossWatch = new LossWatch(o.packet);
     this.startWindow = INITIAL_PACKETS * o.packet;
     this.window = this.startWindow;
@@ -253,8 +254,8 @@ export class CongestionController {
   private delayRound(now: number): void {
     const { standingRtt, maxRate } = this.rounds;
     const own = this.delay.ownQueue(this.longRate);
-    const verdict = this.watch.onRound(now, this.queueDelay, own, this.delay.window, maxRate);
-    if (verdict === 'competitor') this.suspect(now);
+    const verdict = this.watch.onRound(now, this.queueDelay, own, this.delay.window, this.longRate);
+    if (verdict === 'competitor' || verdict === 'crowded') this.suspect(now, verdict);
     else if (verdict === 'longer-path') {
       this.base.restart(now, standingRtt);
       this.delay.enter(Math.max(this.watch.windowBefore, this.delay.window));
@@ -266,14 +267,12 @@ export class CongestionController {
   }
 
   /** It may be another of our kind who takes our queue for its path: a drain shows it. Only the second time is it a competitor. */
-  private suspect(now: number): void {
-    if (now - this.suspectedAt < SUSPICION_TIME) {
-      this.enterCompeting(now);
-      return;
-    }
-    this.suspectedAt = now;
-    this.suspectedWindow = this.watch.windowBefore;
-    this.beginDrain(now, START_DRAIN);
+  private suspect(now: number, verdict: 'competitor' | 'crowded'): void {
+    if (now - this.suspectedAt >= SUSPICION_TIME) {
+      this.suspectedAt = now;
+      this.suspectedWindow = this.watch.windowBefore;
+      this.beginDrain(now, START_DRAIN);
+    } else if (verdict === 'competitor') this.enterCompeting(now);
   }
 
   private enterCompeting(now: number): void {
@@ -315,12 +314,16 @@ export class CongestionController {
     this.nextDrainAt = now + (this.drains < EARLY_DRAINS ? EARLY_DRAIN_INTERVAL : DRAIN_INTERVAL);
     const remainder = this.drain.leastRtt - this.base.value;
     if (remainder <= REMAINDER_TIME + this.drain.queueBefore * REMAINDER) this.noteEmptyDrain(now);
-    else this.emptyDrains = 0;
+    else {
+      this.emptyDrains = 0;
+      this.watch.learn(false, this.longRate);
+    }
   }
 
   private noteEmptyDrain(now: number): void {
     this.nextDrainAt = now + CONFIRM_INTERVAL;
     if (++this.emptyDrains < 2) return;
+    this.watch.learn(true, this.longRate);
     this.enterDelay(now, this.rounds.recentRate(3) * (this.base.value + this.ownQueueTime()));
   }
 
