@@ -15,13 +15,18 @@ export class ListLinks {
 export class TransmissionList {
   /** Slot of the oldest and of the newest; -1: none. */
   head = -1;
-  private tail = -1;
+  tail = -1;
 
   constructor(private readonly links: ListLinks) {}
 
   /** The slot after `slot`; -1 at the end. */
   after(slot: number): number {
     return this.links.next[slot];
+  }
+
+  /** The slot before `slot`; -1 at the beginning. */
+  before(slot: number): number {
+    return this.links.previous[slot];
   }
 
   /** Adds a slot whose number is after all others'. */

@@ -233,27 +233,49 @@ export class Transmissions {
     const age = (this.next - this.ack.largest) & NUMBER_MASK;
     if (age === 0 || age + this.ack.oldest[this.ack.ranges - 1] > this.sent) return 'never-sent';
     this.newestAge = 0;
-    const acked = this.settleRanges(this.underWayList, age) + this.settleSpurious(now, age);
+    const acked = this.settleUnderWay(age) + this.settleLost(now, age);
     if (acked > 0) this.noteProgress(now, age, acked);
     this.forgetLost(now);
     return 'ok';
   }
 
-  /** Settles what lies in the acknowledgement's ranges; `age` is that of its largest number. Returns how many. */
-  private settleRanges(list: TransmissionList, age: number): number {
+  /**
+   * Settles what is under way in the acknowledgement's ranges, from the oldest; `age` is that of its largest number. Returns how many. What
+   * it passes without settling is a gap, soon lost.
+   */
+  private settleUnderWay(age: number): number {
     const { newest, oldest, ranges } = this.ack;
     let acked = 0;
     let range = ranges - 1;
-    for (let slot = list.head; slot >= 0;) {
+    for (let slot = this.underWayList.head; slot >= 0;) {
       const back = ((this.next - this.number[slot]) & NUMBER_MASK) - age;
       if (back < 0) break;
       while (range >= 0 && back < newest[range]) range--;
-      const following = list.after(slot);
+      const following = this.underWayList.after(slot);
       if (range >= 0 && back <= oldest[range]) {
-        this.settleAcked(list, slot, back + age);
+        this.settleAcked(this.underWayList, slot, back + age);
         acked++;
       }
       slot = following;
+    }
+    return acked;
+  }
+
+  /** Likewise of what counted as lost, but from the newest: it is many, and mostly older than any range. */
+  private settleLostRanges(age: number): number {
+    const { newest, oldest, ranges } = this.ack;
+    let acked = 0;
+    let range = 0;
+    for (let slot = this.lostList.tail; slot >= 0;) {
+      const back = ((this.next - this.number[slot]) & NUMBER_MASK) - age;
+      while (range < ranges && back > oldest[range]) range++;
+      if (range === ranges) break;
+      const preceding = this.lostList.before(slot);
+      if (back >= newest[range]) {
+        this.settleAcked(this.lostList, slot, back + age);
+        acked++;
+      }
+      slot = preceding;
     }
     return acked;
   }
@@ -284,11 +306,11 @@ export class Transmissions {
   }
 
   /** What was counted as lost and is acknowledged now shows how much the path reorders. */
-  private settleSpurious(now: number, age: number): number {
+  private settleLost(now: number, age: number): number {
     if (this.lostList.head < 0) return 0;
     const before = this.newestAge;
     this.newestAge = 0;
-    const spurious = this.settleRanges(this.lostList, age);
+    const spurious = this.settleLostRanges(age);
     if (spurious > 0) {
       const sentAt = this.sentAt[this.slotOfAge(this.newestAge)];
       this.reordering.noteSpurious(now - sentAt - this.rtt.smoothed, this.rtt.smoothed);
