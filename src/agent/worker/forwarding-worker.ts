@@ -114,7 +114,7 @@ export class ForwardingWorker {
       { io, tun, aead, routes, sender, counters, flows, random, self, capacity, touch },
       { ...limits, frameMax: sizes.frameMax(options.tun.mtu) },
     );
-    const { hops, hopFrames, exit } = recovery;
+    const { hops, hopFrames, store, exit } = recovery;
     this.hops = hops;
     this.exit = exit;
     this.order = recovery.order;
@@ -129,6 +129,7 @@ export class ForwardingWorker {
       exit,
       hops,
       hopFrames,
+      store,
       sender,
       slow,
       counters,

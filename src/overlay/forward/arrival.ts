@@ -47,6 +47,7 @@ import type { OrderedExit } from './ordered-exit.js';
 import type { Routes } from './routes.js';
 import type { Sender } from './sender.js';
 import type { SlowPath } from './slow-path.js';
+import type { FrameStore } from './store.js';
 
 /** Of the two ECN bits: congestion experienced (RFC 3168 §5). */
 const ECN_CE = 3;
@@ -59,6 +60,7 @@ export interface ArrivalParts {
   exit: OrderedExit;
   hops: Hops;
   hopFrames: HopFrames;
+  store: FrameStore;
   sender: Sender;
   slow: SlowPath;
   counters: Counters;
@@ -74,6 +76,8 @@ export class Arrival {
   private readonly onward: Int32Array;
   private readonly lanes: (ReceiveLane | undefined)[];
   private onwardCount = 0;
+  /** Of the numbered record at hand. */
+  private repeatOf = -1;
   /** The destination of the packet before, which is mostly that of the next. */
   private lastDestination = -1;
   private lastNext: Neighbour | undefined;
@@ -151,6 +155,7 @@ export class Arrival {
     const frame = at + RECORD_HEADER;
     const routed = isRouted(view.getUint8(frame)) ? frame : this.linkFrames(now, lane, frame, length);
     if (lane.lane >= LANE_RELIABLE && !this.isNew(now, lane, i, routed === frame)) return;
+    if (lane.lane === LANE_REALTIME) this.decode(now, lane, i, routed, frame + length - routed);
     if (routed >= 0) this.routed(now, lane, i, routed, frame + length - routed);
   }
 
@@ -169,8 +174,11 @@ export class Arrival {
     const { batch, hops, hopFrames, counters } = this.parts;
     const at = batch.offset[i]!;
     const repeatOf = alone ? -1 : hopFrames.repeatOf;
+    this.repeatOf = repeatOf;
     const ce = (batch.trafficClass[i]! & 3) === ECN_CE;
-    const arrivals = hops.of(now, neighbour).inbound.ofLane(lane);
+    const hop = hops.of(now, neighbour);
+    const arrivals = hop.inbound.ofLane(lane);
+    const { epoch } = arrivals;
     const verdict = arrivals.receive(
       now,
       readNumberEpoch(batch.view, at),
@@ -178,10 +186,58 @@ export class Arrival {
       repeatOf,
       ce,
     );
+    if (lane === LANE_REALTIME && arrivals.epoch !== epoch) hop.decoder.reset();
     hops.noteArrival(neighbour);
     if (verdict !== ARRIVAL_DUPLICATE) return true;
     counters.duplicates++;
     return false;
+  }
+
+  /** Lets parity find lost frames by what record `i` brought, and treats those as if they had come. */
+  private decode(now: number, lane: ReceiveLane, i: number, routed: number, length: number): void {
+    const { batch, hops, hopFrames, store } = this.parts;
+    const { view } = batch;
+    const hop = hops.of(now, lane.neighbour);
+    let found = 0;
+    if (routed >= 0) {
+      const number = this.repeatOf < 0 ? readNumber(view, batch.offset[i]!) : this.repeatOf;
+      found = hops.frameArrived(hop, number, view, routed, length);
+    } else if (hopFrames.repairAt >= 0) {
+      found = hops.repairArrived(hop, view, hopFrames.repairAt, hopFrames.repairLength);
+    }
+    for (let k = 0; k < found; k++) {
+      const slot = hops.takeRecovered(now, hop, k);
+      if (slot >= 0 && !this.takeStored(now, slot)) store.release(slot);
+    }
+  }
+
+  /** Takes the realtime frame in a slot of the store out or onward; false where the slot is the caller's again. */
+  private takeStored(now: number, slot: number): boolean {
+    const { batch, store, exit, hops, counters, self } = this.parts;
+    const { view } = store.batch;
+    const frame = store.frameAt(slot);
+    const length = store.frameLength[slot]!;
+    if (checkRouted(view, frame, length) !== ROUTED_OK || readRoutedType(view, frame) !== FRAME_DATA) {
+      counters.drop('frame-malformed');
+      return false;
+    }
+    if (readDestination(view, frame) === self) {
+      exit.flush(batch);
+      exit.takeRealtime(store.batch, slot, frame, length);
+      exit.flush(store.batch);
+      return false;
+    }
+    const next = this.nextHop(readDestination(view, frame));
+    const ttl = readTtl(view, frame);
+    if (!next || ttl <= 1) {
+      counters.drop(next ? 'ttl-exceeded' : 'no-route');
+      return false;
+    }
+    writeTtl(view, frame, ttl - 1);
+    counters.relayedPackets++;
+    counters.relayedBytes += length;
+    hops.offer(now, slot, next, LANE_REALTIME);
+    return true;
   }
 
   private routed(

@@ -79,7 +79,8 @@ export class Entry {
   private readonly take: Int32Array;
   private readonly order: Int32Array;
   private readonly destinations: (Destination | undefined)[];
-  /** Index in the flow cache. */
+  /** Service, which a flow may change from packet to packet, and index in the flow cache. */
+  private readonly service: Uint8Array;
   private readonly flow: Int32Array;
   private readonly ttl: Uint8Array;
   /** Of the inner packet, and of the outer header without its ECN bits. */
@@ -98,6 +99,7 @@ export class Entry {
     this.take = new Int32Array(capacity);
     this.order = new Int32Array(parts.out.capacity);
     this.destinations = new Array<Destination | undefined>(capacity).fill(undefined);
+    this.service = new Uint8Array(capacity);
     this.flow = new Int32Array(capacity);
     this.ttl = new Uint8Array(capacity);
     this.ecn = new Uint8Array(capacity);
@@ -189,6 +191,7 @@ export class Entry {
     }
     this.destinations[i] = destination;
     this.flow[i] = flow;
+    this.service[i] = flows.service[flow]!;
     this.ttl[i] = info.ttl;
     this.ecn[i] = info.ecn;
     this.outer[i] = this.parts.outerClass(info.trafficClass & ~3);
@@ -274,7 +277,7 @@ export class Entry {
     const { out, self, epoch, flows } = this.parts;
     const { view, count } = out;
     const flow = this.flow[i]!;
-    const service = flows.service[flow]!;
+    const service = this.service[i]!;
     const label = flows.label[flow]!;
     let last = service === SERVICE_RELIABLE ? flows.lastSequence[flow]! : -1;
     let j = from;
@@ -297,8 +300,8 @@ export class Entry {
 
   /** Hands the segments `from … to-1` over to the next link, if it is to recover them and can keep them. */
   private keep(from: number, to: number, i: number, next: Neighbour): boolean {
-    const { out, hops, flows } = this.parts;
-    const service = flows.service[this.flow[i]!]!;
+    const { out, hops } = this.parts;
+    const service = this.service[i]!;
     if (service === SERVICE_BEST_EFFORT) return false;
     const lane = service === SERVICE_RELIABLE ? LANE_RELIABLE : LANE_REALTIME;
     if (!hops.fits(out, from)) return false; // the first segment is the largest

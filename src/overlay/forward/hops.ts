@@ -9,6 +9,8 @@
 import { type PacketBatch, RECORD_HEADER } from '../../io/batch.js';
 import type { Io } from '../../io/ports.js';
 import type { FlowCache } from '../../intercept/flow-cache.js';
+import { ParityDecoder } from '../link/fec/parity-decoder.js';
+import { ParityEncoder } from '../link/fec/parity-encoder.js';
 import { Inbound } from '../link/inbound.js';
 import { Outbound, type Wire } from '../link/outbound.js';
 import { readDestination, readEcn, readFlow } from '../wire/routed.js';
@@ -21,6 +23,8 @@ import type { Transmitter } from './transmitter.js';
 export interface Hop {
   readonly outbound: Outbound;
   readonly inbound: Inbound;
+  /** What gives realtime frames of the neighbour back that were lost. */
+  readonly decoder: ParityDecoder;
 }
 
 export interface HopsParts {
@@ -69,16 +73,23 @@ export class Hops {
 
   private create(now: number, neighbour: Neighbour): Hop {
     const { store, transmitter, random, realtimeDeadline } = this.parts;
+    const frameBytes = store.frameMax;
+    const encoder = new ParityEncoder({ frameBytes });
     const wire: Wire = {
       transmit: (handle, _lane, epoch, number, repeatOf, change) =>
         transmitter.add(this.now, neighbour, handle, epoch, number, repeatOf, change),
+      protect: (handle, number) =>
+        encoder.add(number, store.batch.view, store.frameAt(handle), store.frameLength[handle]!),
+      repair: (epoch, number, frames, key) =>
+        transmitter.repair(this.now, neighbour, encoder, epoch, number, frames, key),
+      forgetParity: () => encoder.clear(),
       noteRepeat: (handle, isCopy) => this.noteRepeat(handle, isCopy),
       release: (handle) => store.release(handle),
     };
     const options = { random, realtimeDeadline, handles: store.slots };
     const outbound = new Outbound(now, store, wire, options);
     if (!neighbour.up) outbound.suspend(now);
-    return { outbound, inbound: new Inbound() };
+    return { outbound, inbound: new Inbound(), decoder: new ParityDecoder({ frameBytes }) };
   }
 
   /** Whether packet `i`, of RECORD_HEADER bytes and a routed frame, can be kept. A larger one can only go best-effort. */
@@ -149,6 +160,37 @@ export class Hops {
     if (flow < 0 || flows.label[flow] !== store.flow[slot]) return;
     if (isCopy) flows.copies[flow]!++;
     else flows.retransmissions[flow]!++;
+  }
+
+  /**
+   * Realtime frame `number`, of `length` bytes at `at`, came from a neighbour as it sent it. Returns how many lost frames that gives
+   * back: `takeRecovered` has them.
+   */
+  frameArrived({ decoder }: Hop, number: number, view: DataView, at: number, length: number): number {
+    decoder.frame(number, view, at, length);
+    return decoder.recovered.count;
+  }
+
+  /** Likewise for parity, whose value fills `length` bytes at `at`. */
+  repairArrived({ decoder }: Hop, view: DataView, at: number, length: number): number {
+    if (decoder.repair(view, at, length) !== 'ok') this.parts.counters.drop('frame-malformed');
+    return decoder.recovered.count;
+  }
+
+  /** The `k`th frame that came back, in a slot of its own; -1 where it isn't missing, or no slot is left. */
+  takeRecovered(now: number, { decoder, inbound }: Hop, k: number): number {
+    const { store } = this.parts;
+    const { numbers, offsets, lengths } = decoder.recovered;
+    if (!inbound.realtime.repaired(numbers[k]!)) return -1;
+    const slot = store.take();
+    if (slot < 0) return -1;
+    const bytes = new Uint8Array(decoder.view.buffer, decoder.view.byteOffset + offsets[k]!, lengths[k]!);
+    store.batch.bytes.set(bytes, store.frameAt(slot));
+    store.frameLength[slot] = lengths[k]!;
+    store.outerClass[slot] = 0;
+    store.entryFlow[slot] = -1;
+    store.since[slot] = now;
+    return slot;
   }
 
   /** A numbered record came from the neighbour: an acknowledgement is owed. Runs per packet. */

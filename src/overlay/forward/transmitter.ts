@@ -2,11 +2,14 @@
  * Carries out what the links' `Outbound` cores decide: stored frames get their link frames and record header, are sealed in place and sent.
  * A frame that is sent again is unsealed first, with the key that sealed it, so that keeping it costs no copy; its new record has a counter of its own.
  */
-import { RECORD_HEADER } from '../../io/batch.js';
+import { createBatch, type PacketBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
 import type { Aead } from '../../io/ports.js';
+import type { ParityEncoder } from '../link/fec/parity-encoder.js';
 import { CHANGE_MARK, CHANGE_VOID } from '../link/outbound.js';
+import { LANE_REALTIME } from '../wire/lanes.js';
 import { writeNumber } from '../wire/record.js';
 import { REPEAT_FRAME_SIZE, writeRepeat } from '../wire/recovery.js';
+import { REPAIR_OVERHEAD_MAX } from '../wire/repair.js';
 import { FLAG_VOID, readEcn, setFlag, writeEcn } from '../wire/routed.js';
 import type { Neighbour } from './neighbour.js';
 import type { Sender } from './sender.js';
@@ -19,6 +22,7 @@ const ECN_ECT0 = 2;
 const ECN_CE = 3;
 /** Acknowledgements ride on frames up to this size, so that a full packet doesn't outgrow its path. */
 const RIDE_ON_MAX = 1100;
+const FIRST = Int32Array.of(0);
 
 export class Transmitter {
   private readonly handles = new Int32Array(CAPACITY);
@@ -29,6 +33,7 @@ export class Transmitter {
   private readonly neighbours: (Neighbour | undefined)[] = new Array<undefined>(CAPACITY).fill(undefined);
   private readonly order: Int32Array;
   private count = 0;
+  private readonly parity: PacketBatch;
   private readonly scratch = new Uint8Array(RIDE_MAX);
   private readonly scratchView = new DataView(this.scratch.buffer);
 
@@ -38,6 +43,7 @@ export class Transmitter {
     private readonly sender: Sender,
   ) {
     this.order = new Int32Array(Math.max(CAPACITY, store.slots));
+    this.parity = createBatch(RECORD_HEADER + store.frameMax + REPAIR_OVERHEAD_MAX + RECORD_TAG, 1);
   }
 
   /** Lists a frame for `flush`; parameters as those of `Wire.transmit`. */
@@ -72,6 +78,29 @@ export class Transmitter {
     const sealed = sender.seal(store.batch, order, n);
     for (let k = 0; k < sealed; k++) store.sealed[order[k]!] = 1;
     sender.send(store.batch, order, sealed); // what the socket refuses now is lost on the way, as far as the link is concerned
+  }
+
+  /** Sends parity over the newest `frames` frames that the encoder keeps. */
+  repair(
+    now: number,
+    next: Neighbour,
+    encoder: ParityEncoder,
+    epoch: number,
+    number: number,
+    frames: number,
+    key: number,
+  ): void {
+    this.flush(now);
+    const { parity, sender } = this;
+    const limit = parity.bytes.length - RECORD_TAG;
+    const end = encoder.write(parity.view, RECORD_HEADER, limit, frames, key);
+    if (end === RECORD_HEADER) return;
+    parity.count = 1;
+    parity.offset[0] = 0;
+    parity.length[0] = end;
+    if (!sender.addressOne(parity, 0, next, LANE_REALTIME, ECN_ECT0)) return;
+    writeNumber(parity.view, 0, epoch, number);
+    sender.sealAndSend(parity, FIRST, 1);
   }
 
   private isListed(handle: number): boolean {

@@ -17,11 +17,13 @@ import { FRAME_LOST, FRAME_UNDER_WAY, FRAME_WAITING, type FrameColumns } from '.
 import { CongestionController } from './congestion/controller.js';
 import { BURST_BYTES, Pacer } from './congestion/pacer.js';
 import { RetransmissionBudget } from './fec/retransmission-budget.js';
+import { ParityPolicy, type ParitySignals } from './fec/parity-policy.js';
 import { LossEstimate } from './recovery/loss-estimate.js';
 import { Transmissions, type Settled } from './recovery/transmissions.js';
 import { FairQueue, QUEUE_DROP, QUEUE_MARK } from '../service/fair-queue.js';
 import { ThinFlows } from '../service/thin-flows.js';
 import { LANE_REALTIME, LANE_RELIABLE } from '../wire/lanes.js';
+import { REPAIR_OVERHEAD_MAX } from '../wire/repair.js';
 import { ROUTED_HEADER_SIZE } from '../wire/routed.js';
 import { readRecoveryLane } from '../wire/recovery.js';
 import { Schedule } from './schedule.js';
@@ -42,6 +44,8 @@ const QUEUE_BYTES = 8 * 1024 * 1024;
 const QUEUE_FRAMES = 6144;
 /** Controlled delay (RFC 8289 §4.2, §4.3). */
 const TARGET = 5 * MS;
+/** On a slow link the target is so many packets' time (RFC 8290 §5.2.2). */
+const TARGET_PACKETS = 1.5;
 const INTERVAL = 100 * MS;
 const QUANTUM = 1514;
 /** Probe timeouts in a row after which the peer must have lost our numbering. */
@@ -52,6 +56,14 @@ const REALTIME_LEAST = 128 * 1024;
 
 /** Retransmissions of realtime frames that may come in a row. */
 const BUDGET = 32;
+
+/** Within so much parity should give a lost frame back: less than what most voice and video players buffer. */
+const PARITY_DEADLINE = 15 * MS;
+/** From a frame's sending to its retransmission's arrival, in round trips: the loss is seen with the next frame. */
+const RETRANSMISSION_ROUND_TRIPS = 1.75;
+
+/** Of the largest protected frame, by frame. */
+const FADING = 15 / 16;
 
 /** What a frame goes out with. */
 export const CHANGE_NONE = 0;
@@ -71,6 +83,12 @@ export interface Wire {
     repeatOf: number,
     change: number,
   ): void;
+  /** A realtime frame goes out as transmission `number` and is to be kept for parity. */
+  protect(handle: number, number: number): void;
+  /** Sends parity over the newest `frames` protected frames as transmission `number` of `epoch`. */
+  repair(epoch: number, number: number, frames: number, key: number): void;
+  /** The realtime class begins a new epoch: parity begins anew. */
+  forgetParity(): void;
   /** A frame is about to be sent again: a copy ahead of loss, or because it was lost. */
   noteRepeat(handle: number, isCopy: boolean): void;
   /** Nobody needs the frame here any more. */
@@ -90,6 +108,8 @@ export interface OutboundStats {
   sent: number;
   retransmitted: number;
   copies: number;
+  /** Parity packets. */
+  parity: number;
   /** Transmissions found lost. */
   lost: number;
   /** Retransmissions of what had arrived after all. */
@@ -113,6 +133,7 @@ export class Outbound {
     sent: 0,
     retransmitted: 0,
     copies: 0,
+    parity: 0,
     lost: 0,
     spurious: 0,
     expired: 0,
@@ -127,13 +148,25 @@ export class Outbound {
   private readonly again: Int32Array;
   private againHead = 0;
   private againCount = 0;
+  private readonly parity = new ParityPolicy();
+  private readonly signals: ParitySignals = {
+    loss: 0,
+    burst: 1,
+    rate: 0,
+    deadline: PARITY_DEADLINE,
+    retransmission: Infinity,
+  };
   private readonly copies = new Schedule();
   /** Since the last acknowledgement, the window or the pace held something back. */
   private limited = false;
   private pacedUntil = Infinity;
   /** µs since when the link is down; Infinity while it is up. */
   private suspendedAt = Infinity;
+  /** About what a repair takes. */
+  private parityBytes = 0;
   private lastSent = -Infinity;
+  /** What parity is sent under: no frame of its own, so nobody sends it again. */
+  private readonly nobody: number;
 
   constructor(
     now: number,
@@ -144,8 +177,9 @@ export class Outbound {
     const { handles, random } = options;
     const epoch = random() & 7;
     const maxAckDelay = MAX_ACK_DELAY;
+    this.nobody = handles;
     this.reliable = new Transmissions({ handles, ring: RELIABLE_RING, epoch, maxAckDelay });
-    this.realtime = new Transmissions({ handles, ring: REALTIME_RING, epoch, maxAckDelay });
+    this.realtime = new Transmissions({ handles: handles + 1, ring: REALTIME_RING, epoch, maxAckDelay });
     this.congestion = new CongestionController(now, { packet: 1500 });
     this.queue = new FairQueue({
       handles,
@@ -154,6 +188,7 @@ export class Outbound {
       interval: INTERVAL,
       limitBytes: QUEUE_BYTES,
       limitPackets: QUEUE_FRAMES,
+      perturbation: random() >>> 0,
     });
     this.again = new Int32Array(handles);
   }
@@ -171,8 +206,13 @@ export class Outbound {
       this.sendRealtime(now, handle);
       return;
     }
-    const dropped = this.queue.enqueue(now, handle, this.sizeOf(handle), frames.flow[handle]!, markable);
-    for (let full = dropped; full >= 0; full = this.queue.shed()) {
+    this.enqueue(now, handle, markable);
+  }
+
+  private enqueue(now: number, handle: number, markable: boolean): void {
+    const { queue, frames } = this;
+    let full = queue.enqueue(now, handle, this.sizeOf(handle), frames.flow[handle]!, markable);
+    for (; full >= 0; full = queue.shed()) {
       this.stats.dropped++;
       this.wire.release(full);
     }
@@ -183,6 +223,7 @@ export class Outbound {
     if (this.isSuspended) return;
     this.sendAgain(now);
     this.sendCopies(now);
+    this.sendParity(now);
     this.sendQueued(now);
   }
 
@@ -196,7 +237,29 @@ export class Outbound {
       return;
     }
     this.budget.earn();
-    this.first(now, handle, realtime, CHANGE_NONE);
+    this.signals.loss = this.realtimeLoss.loss;
+    this.signals.burst = this.realtimeLoss.burst;
+    this.signals.rate = congestion.rate;
+    this.signals.retransmission = RETRANSMISSION_ROUND_TRIPS * realtime.rtt.smoothed;
+    const isProtected = this.parity.consider(now, this.sizeOf(handle), this.signals);
+    const number = this.first(now, handle, realtime, CHANGE_NONE);
+    if (!isProtected) return;
+    this.parityBytes = Math.max(this.sizeOf(handle), this.parityBytes * FADING);
+    this.wire.protect(handle, number);
+    this.sendParity(now);
+  }
+
+  private sendParity(now: number): void {
+    const { parity, realtime, nobody } = this;
+    while (realtime.hasRoom() && parity.due(now)) {
+      const bytes = this.parityBytes + REPAIR_OVERHEAD_MAX;
+      const number = realtime.send(now, nobody, bytes);
+      realtime.release(nobody);
+      this.noteSent(now, bytes);
+      this.pacer.spend(bytes);
+      this.stats.parity++;
+      this.wire.repair(realtime.epoch, number, parity.window, parity.key);
+    }
   }
 
   private sendAgain(now: number): void {
@@ -226,6 +289,7 @@ export class Outbound {
     this.pacedUntil = Infinity;
     if (queue.isEmpty) return;
     const { rate } = congestion;
+    queue.setTarget(TARGET_PACKETS * (QUANTUM / rate));
     let allowance = pacer.allowance(now, rate);
     while (!queue.isEmpty) {
       const bytes = queue.peekBytes();
@@ -281,13 +345,14 @@ export class Outbound {
     for (let k = 1; k <= copies; k++) this.copies.add(now + k * delay, handle, number);
   }
 
-  private first(now: number, handle: number, transmissions: Transmissions, change: number): void {
+  private first(now: number, handle: number, transmissions: Transmissions, change: number): number {
     const { frames, wire } = this;
     const number = transmissions.send(now, handle, this.sizeOf(handle));
     this.noteSent(now, this.sizeOf(handle));
     frames.state[handle] = FRAME_UNDER_WAY;
     this.stats.sent++;
     wire.transmit(handle, frames.lane[handle]!, transmissions.epoch, number, -1, change);
+    return number;
   }
 
   private repeat(now: number, handle: number, transmissions: Transmissions, isCopy: boolean): void {
@@ -408,7 +473,7 @@ export class Outbound {
     this.suspendedAt = now;
     const all = new Int32Array(this.options.handles);
     const n = this.takeBack(now, all);
-    for (let k = 0; k < n; k++) this.queue.enqueue(now, all[k]!, this.sizeOf(all[k]!), 0, false);
+    for (let k = 0; k < n; k++) this.enqueue(now, all[k]!, false);
   }
 
   private timeoutOf(now: number, transmissions: Transmissions): void {
@@ -438,6 +503,10 @@ export class Outbound {
 
   private restart(now: number, transmissions: Transmissions): void {
     transmissions.restart();
+    if (transmissions === this.realtime) {
+      this.parity.reset();
+      this.wire.forgetParity();
+    }
     this.congestion.reset(now);
     this.settle(now, transmissions, transmissions.settled);
   }
@@ -483,6 +552,7 @@ export class Outbound {
     return Math.min(
       this.pacedUntil,
       this.copies.nextTime(),
+      this.parity.nextDue(),
       this.reliable.nextTimeout(),
       this.realtime.nextTimeout(),
     );

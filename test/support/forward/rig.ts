@@ -296,7 +296,7 @@ export class ForwardRig {
     });
     const batch = createBatch(1 << 18, 256, 32);
     const flows = new FlowCache({ capacity: 64 });
-    const { hops, hopFrames, exit } = createRecovery(
+    const { hops, hopFrames, store, exit } = createRecovery(
       {
         io,
         tun,
@@ -321,6 +321,7 @@ export class ForwardRig {
       exit,
       hops,
       hopFrames,
+      store,
       sender,
       slow: this.slow,
       counters,

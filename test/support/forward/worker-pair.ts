@@ -69,7 +69,7 @@ export class WorkerPair {
       {
         self: NODE[side],
         epoch: 1,
-        tun: { name: 'cw0' },
+        tun: { name: 'cw0', mtu: 1380 },
         listen: { host: '::', port: 7100 },
         mark: 0,
         plain: true,
