@@ -33,7 +33,7 @@ const AIM = 0.001;
 /** Chance that is worth more than one repair for each frame. The requirement of issue 3. */
 const LIMIT = 0.005;
 /** Most repairs for each frame: with retransmissions, a link carries three times its frames at most. Stated. */
-const REPAIRS_MAX = 1.9;
+const REPAIRS_MAX = 1.87;
 /** Most frames in a window, so that with its repairs it mostly stays within a repair's span. Tuned. */
 const WINDOW_MAX = 24;
 /** New frames at which the policy decides without further waiting. Tuned. */

@@ -86,25 +86,27 @@ export class Symbols {
 
   private addProduct(to: number, from: number, row: number, count: number): void {
     const words = this.words;
-    for (let i = 0; i < count; i++) words[to + i] ^= product(row, words[from + i]);
+    const products = PRODUCTS;
+    for (let i = 0; i < count; i++) words[to + i] ^= multiplyWord(products, row, words[from + i]);
   }
 
   /** slot *= factor, over `size` bytes. */
   scale(slot: number, factor: number, size: number): void {
     const words = this.words;
+    const products = PRODUCTS;
     const start = slot * this.stride;
     const end = start + ((size + 3) >>> 2);
-    for (let i = start; i < end; i++) words[i] = product(factor << 8, words[i]);
+    for (let i = start; i < end; i++) words[i] = multiplyWord(products, factor << 8, words[i]);
   }
 }
 
-/** The four bytes of `word`, each multiplied by the factor whose products begin at `row`. */
-function product(row: number, word: number): number {
+/** The four bytes of `word`, each multiplied by the factor whose row of the table of products begins at `row`. */
+function multiplyWord(products: Uint8Array, row: number, word: number): number {
   return (
-    PRODUCTS[row | (word & 0xff)] |
-    (PRODUCTS[row | ((word >>> 8) & 0xff)] << 8) |
-    (PRODUCTS[row | ((word >>> 16) & 0xff)] << 16) |
-    (PRODUCTS[row | (word >>> 24)] << 24)
+    products[row | (word & 0xff)] |
+    (products[row | ((word >>> 8) & 0xff)] << 8) |
+    (products[row | ((word >>> 16) & 0xff)] << 16) |
+    (products[row | (word >>> 24)] << 24)
   );
 }
 
