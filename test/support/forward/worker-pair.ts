@@ -4,6 +4,7 @@
  *
  *      tun ─ worker A (node 1, 192.0.2.1) ──── worker B (node 2, 192.0.2.2) ─ tun
  */
+import { LANES } from '../../../src/overlay/wire/lanes.js';
 import {
   createMemoryIo,
   createMemoryNetwork,
@@ -88,9 +89,9 @@ export class WorkerPair {
   grants(name: number, incarnations: { a?: string; b?: string } = {}): Record<Side, SessionGrant> {
     const key = (fill: number) => new Uint8Array(32).fill(fill);
     const lanes = (to: Side) =>
-      [0, 1].map((lane) => ({
+      Array.from({ length: LANES }, (_, lane) => ({
         index: 100 * name + 10 * NODE[to] + lane,
-        key: key((16 * name + 2 * NODE[to] + lane) & 255),
+        key: key((16 * name + LANES * NODE[to] + lane) & 255),
       }));
     const half = (side: Side): SessionGrant => ({
       peer: NODE[other(side)],
