@@ -23,7 +23,7 @@ const LEAST_TIME = 100_000;
 const MOST_ROUNDS = 4 * ROUNDS;
 /** Shares of the answer of a queue of our own: from here on it's ours; below it's no queue. Tuned. */
 const OWN_ANSWER = 0.6;
-const NO_ANSWER = 0.15;
+const NO_ANSWER = 0.1;
 /** Round trips that differ less are the same, µs. Tuned: jitter. */
 const SAME = 500;
 /** Less of an expected answer than this says nothing, µs. Tuned. */
@@ -90,18 +90,17 @@ export class CompetitorWatch {
   }
 
   private judge(queue: number, own: number, window: number, rate: number): Verdict {
-    const sincePeak = (this.peakWindow - window) / rate;
-    const yielded = (this.firstWindow - window) / rate;
-    if (sincePeak >= TELLING && this.peakQueue - queue > sincePeak * OWN_ANSWER) {
-      this.rounds = 0;
-      return 'none';
-    }
-    if (yielded < TELLING && this.rounds < MOST_ROUNDS) return 'none';
+    const expected = (this.peakWindow - window) / rate;
+    const answer = this.peakQueue - queue;
+    if (expected >= TELLING && answer > expected * OWN_ANSWER) return this.conclude('none');
+    if (answer < SAME + expected * NO_ANSWER && expected >= 4 * TELLING) return this.conclude('longer-path');
+    if ((this.firstWindow - window) / rate < TELLING && this.rounds < MOST_ROUNDS) return 'none';
+    return this.conclude(this.leastQueue > this.limit(own, GREAT_EXCESS) ? 'competitor' : 'crowded');
+  }
+
+  private conclude(verdict: Verdict): Verdict {
     this.rounds = 0;
-    const range = this.peakQueue - this.leastQueue;
-    const noAnswer = SAME + Math.max(own, yielded * NO_ANSWER);
-    if (yielded >= 2 * noAnswer && range < noAnswer) return 'longer-path';
-    return this.leastQueue > this.limit(own, GREAT_EXCESS) ? 'competitor' : 'crowded';
+    return verdict;
   }
 
   private limit(own: number, excess: number): number {

@@ -93,6 +93,9 @@ const REMAINDER = 1 / 5;
 const REMAINDER_TIME = 1000;
 /** A suspicion lasts so long, µs. Tuned. */
 const SUSPICION_TIME = 4_000_000;
+/** A path is longer by at least this, µs, if that doesn't change by more than this share while we drain. Tuned. */
+const LONGER_PATH = 2000;
+const NO_ANSWER = 0.1;
 /** So much of the window before yielding is taken up again beside a competitor. Tuned. */
 const COMPETING_SHARE = 0.9;
 
@@ -306,8 +309,7 @@ export class CongestionController {
 
   private endDrain(now: number): void {
     if (this.mode === 'delay') {
-      this.nextDrainAt = now + DRAIN_INTERVAL;
-      this.delay.enter(this.delay.window);
+      this.endDelayDrain(now);
       return;
     }
     this.drains++;
@@ -318,6 +320,21 @@ export class CongestionController {
       this.emptyDrains = 0;
       this.watch.learn(false, this.longRate);
     }
+  }
+
+  /** What stands though we took our part away, all of it, is no queue. */
+  private endDelayDrain(now: number): void {
+    this.nextDrainAt = now + DRAIN_INTERVAL;
+    const { queueBefore, leastRtt } = this.drain;
+    const answer = this.base.value + queueBefore - leastRtt;
+    const taken = (this.delay.window - this.drain.window) / this.rounds.recentRate(3);
+    const isLonger =
+      leastRtt !== Infinity &&
+      Math.min(queueBefore, taken) > LONGER_PATH &&
+      taken > queueBefore / 2 &&
+      answer < queueBefore * NO_ANSWER + LONGER_PATH / 4;
+    if (isLonger) this.base.restart(now, leastRtt);
+    this.delay.enter(isLonger ? Math.max(this.suspectedWindow, this.delay.window) : this.delay.window);
   }
 
   private noteEmptyDrain(now: number): void {
