@@ -30,6 +30,8 @@ export const DROP_REASONS = [
   'error-flood',
   // the kernel took it not: the device is down
   'tun-refused',
+  // the payload was dropped by a queue on the way
+  'void',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

@@ -53,14 +53,14 @@ export class OrderedExit {
 
   /** Takes a best-effort data frame: as it comes. */
   take(batch: PacketBatch, i: number, frame: number, length: number): void {
-    if (!(readFlags(batch.view, frame) & FLAG_VOID)) this.parts.exit.take(batch, i, frame, length);
+    if (!this.isVoid(batch, frame)) this.parts.exit.take(batch, i, frame, length);
   }
 
   /** Takes the realtime data frame of packet `i`: at once, unless it was here before. */
   takeRealtime(batch: PacketBatch, i: number, frame: number, length: number): void {
     const { duplicates, counters, exit } = this.parts;
     const { view } = batch;
-    if (readFlags(view, frame) & FLAG_VOID) return;
+    if (this.isVoid(batch, frame)) return;
     if (duplicates.seen(readSource(view, frame), readEpoch(view, frame), readSequence(view, frame))) {
       counters.duplicates++;
     } else exit.take(batch, i, frame, length);
@@ -75,7 +75,7 @@ export class OrderedExit {
     const flow = readFlow(view, frame);
     const sequence = readSequence(view, frame);
     const distance = readDistance(view, frame);
-    if (readFlags(view, frame) & FLAG_VOID) {
+    if (this.isVoid(batch, frame)) {
       order.void(now, source, epoch, flow, sequence, distance);
       this.deliverReady(now, batch);
       return;
@@ -105,6 +105,12 @@ export class OrderedExit {
 
   nextTimeout(): number {
     return this.parts.order.nextTimeout();
+  }
+
+  private isVoid({ view }: PacketBatch, frame: number): boolean {
+    if ((readFlags(view, frame) & FLAG_VOID) === 0) return false;
+    this.parts.counters.drop('void');
+    return true;
   }
 
   private hold(batch: PacketBatch, i: number, frame: number, length: number): void {
