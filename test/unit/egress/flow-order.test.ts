@@ -144,6 +144,18 @@ describe('the order of a flow', () => {
     expect(exit.order.flows(1)).toHaveLength(1);
   });
 
+  it('asks to be emptied at once of what is ready', () => {
+    const order = new FlowOrder({ handles: 4, flows: 8, heldMax: 4, heldPerFlow: 4 });
+    order.arrive(5, 1, 1, 1, 1, 0, 100);
+    expect(order.arrive(5, 1, 1, 1, 3, 1, 100)).toBe(ARRIVE_HOLD);
+    order.hold(2);
+    expect(order.nextTimeout()).toBe(105);
+    expect(order.arrive(9, 1, 1, 1, 2, 1, 100)).toBe(ARRIVE_PASS);
+    expect([order.nextTimeout(), order.readyPackets]).toEqual([0, 1]);
+    expect([order.ready(9), order.ready(9), order.nextTimeout()]).toEqual([2, -1, Infinity]);
+    expect(order.totals.waited).toBe(4);
+  });
+
   it('refuses to hold what it did not ask to hold', () => {
     const order = new FlowOrder({ handles: 4, flows: 8, heldMax: 4, heldPerFlow: 4 });
     expect(() => order.hold(0)).toThrow('without a packet');
@@ -194,6 +206,30 @@ describe('a flow that is new to the exit', () => {
   });
 });
 
+describe('a flow in the place of another', () => {
+  it('has none of its past', () => {
+    const exit = new Exit({ flows: 8 });
+    for (let flow = 1; flow <= 8; flow++) {
+      exit.now += 1000;
+      exit.arrive({ sequence: 10 * flow + 2_000_000, distance: 0, flow });
+      exit.arrive({ sequence: 10 * flow + 3_000_000, distance: 9, flow });
+      exit.at(exit.now + 1000);
+      exit.arrive({ sequence: 10 * flow + 3_000_000, distance: 9, flow });
+    }
+    const sequence = 3_000_500;
+    exit.arrive({ sequence, distance: 0, flow: 9 });
+    exit.arrive({ sequence: 5_000_000, distance: 0, flow: 9 });
+    exit.arrive({ sequence: 5_000_000 + 2 ** 19, distance: 0, flow: 9 });
+    // Flow 1 had passed over this range without seeing it.
+    expect(exit.arrive({ sequence: 5_000_000, distance: 1, flow: 9 })).toBe(ARRIVE_DUPLICATE);
+    expect(exit.order.flows().find((flow) => flow.flow === 9)).toMatchObject({
+      delivered: 3,
+      skipped: 0,
+      duplicates: 1,
+    });
+  });
+});
+
 describe("a source's life", () => {
   it('ends with another epoch: its flows are forgotten, what they held goes when its time is up', () => {
     const exit = begun();
@@ -218,8 +254,9 @@ describe("a source's life", () => {
     exit.arrive({ sequence: 3_000_009, distance: 3 });
     expect(exit.arrive({ sequence: 3_000_000 - 2 ** 20 + 1, distance: 5 })).toBe(ARRIVE_PASS);
     expect(exit.held).toBe(1);
-    expect(exit.arrive({ sequence: 7, distance: 5 })).toBe(ARRIVE_PASS);
+    expect(exit.arrive({ sequence: 3_000_000 - 2 ** 20, distance: 5 })).toBe(ARRIVE_PASS);
     expect(exit.held).toBe(0);
+    expect(exit.arrive({ sequence: 7, distance: 5 })).toBe(ARRIVE_PASS);
     expect(exit.arrive({ sequence: 8, distance: 1 })).toBe(ARRIVE_PASS);
     expect(exit.arrive({ sequence: 11, distance: 1 })).toBe(ARRIVE_HOLD);
   });
@@ -271,6 +308,17 @@ describe('a packet that was dropped on the way', () => {
     expect(exit.order.nextTimeout()).toBe(Infinity);
   });
 
+  it('gives its place back, however many there are', () => {
+    const exit = begun({ heldMax: 2 });
+    for (let i = 2; i < 40; i += 4) {
+      for (const ahead of [1, 2]) exit.void(chain(i + ahead));
+      expect(exit.order.heldPackets).toBe(2);
+      exit.arrive(chain(i));
+      expect(exit.arrive(chain(i + 3))).toBe(ARRIVE_PASS);
+    }
+    expect(exit.order.totals.crowdedOut).toBe(0);
+  });
+
   it('changes nothing if it came, is held or there is no room', () => {
     const exit = begun({ heldPerFlow: 2 });
     exit.arrive(chain(3));
@@ -312,6 +360,34 @@ describe('room', () => {
     expect(exit.arrive(chain(4))).toBe(ARRIVE_HOLD);
     expect(exit.delivered).toEqual([1, 3, 4, 5]);
     expect(exit.held).toBe(0);
+  });
+
+  it('is counted by what each source holds now', () => {
+    const exit = new Exit({ heldMax: 6 });
+    exit.arrive({ sequence: 1, distance: 0, source: 1 });
+    exit.arrive({ sequence: 1, distance: 0, source: 2 });
+    // Source 1 holds five for a while, then two; its flows of an epoch before don't count.
+    for (const sequence of [3, 4, 5, 6, 7]) exit.arrive({ sequence, distance: 1, source: 1 });
+    exit.arrive({ sequence: 2, distance: 1, source: 1 });
+    for (const sequence of [20, 30]) exit.arrive({ sequence, distance: 5, source: 1 });
+    for (const sequence of [20, 30, 40]) exit.arrive({ sequence, distance: 5, source: 2 });
+    exit.arrive({ sequence: 40, distance: 5, source: 1 });
+    expect(exit.order.heldPackets).toBe(6);
+    exit.arrive({ sequence: 50, distance: 5, source: 2 });
+    expect(exit.packets.at(-1)).toMatchObject({ source: 1, sequence: 20 }); // equal: the one that has waited longest
+    exit.arrive({ sequence: 60, distance: 5, source: 2 });
+    expect(exit.packets.at(-1)).toMatchObject({ source: 2, sequence: 20 });
+  });
+
+  it('is not asked of a source for what it held in the life before', () => {
+    const exit = new Exit({ heldMax: 6 });
+    for (const source of [1, 2]) exit.arrive({ sequence: 1, distance: 0, source });
+    for (const sequence of [20, 30, 40]) exit.arrive({ sequence, distance: 5, source: 1 });
+    exit.arrive({ sequence: 1, distance: 0, source: 1, epoch: 2 });
+    exit.arrive({ sequence: 20, distance: 5, source: 1, epoch: 2 });
+    for (const sequence of [20, 30]) exit.arrive({ sequence, distance: 5, source: 2 });
+    exit.arrive({ sequence: 40, distance: 5, source: 2 });
+    expect(exit.packets.at(-1)).toMatchObject({ source: 2, sequence: 20 });
   });
 
   it('for all flows is made by the source that holds most, and there by the flow that does', () => {
