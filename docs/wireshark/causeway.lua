@@ -41,6 +41,8 @@ local f = {
   version = ProtoField.uint8("causeway.version", "Version", base.DEC, nil, 0xf0),
   type = ProtoField.uint8("causeway.type", "Type", base.DEC, TYPES, 0x0f),
   reserved = ProtoField.uint24("causeway.reserved", "Reserved", base.HEX),
+  epoch = ProtoField.uint8("causeway.epoch", "Epoch of numbering", base.DEC, nil, 0xe0),
+  number = ProtoField.uint24("causeway.number", "Number", base.DEC, nil, 0x1fffff),
   index = ProtoField.uint32("causeway.index", "Receiver index", base.HEX),
   counter = ProtoField.uint64("causeway.counter", "Counter", base.DEC),
   keepalive = ProtoField.bool("causeway.keepalive", "Keepalive"),
@@ -57,7 +59,7 @@ local f = {
   verdict = ProtoField.bytes("causeway.verdict.sealed", "Sealed verdict"),
 }
 causeway.fields = {
-  f.version, f.type, f.reserved, f.index, f.counter, f.keepalive, f.body, f.body_length, f.tag, f.ephemeral, f.static,
+  f.version, f.type, f.reserved, f.epoch, f.number, f.index, f.counter, f.keepalive, f.body, f.body_length, f.tag, f.ephemeral, f.static,
   f.payload, f.network_mac, f.cookie_mac, f.salt, f.cookie, f.verdict,
 }
 
@@ -111,6 +113,17 @@ dissect[COOKIE] = function(buffer, tree)
   return ""
 end
 
+-- Records of lanes 2 and 3 are numbered; which lane an index names can't be seen, but on the others these bytes are zero.
+local function dissect_number(buffer, tree)
+  tree:add(f.epoch, buffer(1, 1))
+  local number = tree:add(f.number, buffer(1, 3))
+  if not is_zero(buffer(1, 3)) then
+    return string.format(", number %d of epoch %d", buffer(1, 3):bitfield(3, 21), buffer(1, 1):bitfield(0, 3))
+  end
+  number:append_text(" (none, or the first of epoch 0)")
+  return ""
+end
+
 dissect[RECORD] = function(buffer, tree)
   local length = buffer:len() - RECORD_HEADER - TAG
   tree:add(f.counter, buffer(8, 8))
@@ -153,23 +166,52 @@ function causeway.dissector(buffer, pinfo, root)
     pinfo.cols.info:append(", of a wrong size (" .. buffer:len() .. ")")
     return buffer:len()
   end
-  local reserved = tree:add(f.reserved, buffer(1, 3))
-  if not is_zero(buffer(1, 3)) then reserved:add_proto_expert_info(e.reserved) end
+  local numbered = ""
+  if kind == RECORD then
+    numbered = dissect_number(buffer, tree)
+  else
+    local reserved = tree:add(f.reserved, buffer(1, 3))
+    if not is_zero(buffer(1, 3)) then reserved:add_proto_expert_info(e.reserved) end
+  end
   local index = tree:add(f.index, buffer(4, 4))
   if kind == INIT then index:append_text(" (the sender's own)") end
-  local more = dissect[kind](buffer, tree)
+  local more = numbered .. dissect[kind](buffer, tree)
   tree:append_text(", " .. TYPES[kind])
   pinfo.cols.info:append(string.format(", index 0x%08x%s", buffer(4, 4):uint(), more))
   return buffer:len()
 end
 
--- First byte, three zero bytes and a possible size: what strangers have in common with us once in 2^30.
+-- Pairs of endpoints between which a datagram was seen that looks like ours beyond doubt.
+local ours = {}
+function causeway.init() ours = {} end
+
+local function pair_of(pinfo)
+  local one = tostring(pinfo.src) .. " " .. pinfo.src_port
+  local other = tostring(pinfo.dst) .. " " .. pinfo.dst_port
+  if other < one then one, other = other, one end
+  return one .. " " .. other
+end
+
+-- A DTLS alert begins like a record: 21, then version 1.0 or 1.2.
+local function is_dtls(buffer)
+  local version = buffer(1, 2):uint()
+  return version == 0xfeff or version == 0xfefd
+end
+
+-- First byte, three zero bytes and a possible size: what strangers have in common with us once in 2^30. A numbered record has a number in
+-- place of the zeros, and is known only between ends that also sent something without.
 local function heuristic(buffer, pinfo, root)
   if not causeway.prefs.heuristic or buffer:len() < HEADER then return false end
   local kind = buffer(0, 1):bitfield(4, 4)
-  if buffer(0, 1):bitfield(0, 4) ~= VERSION or not TYPES[kind] or not is_zero(buffer(1, 3)) then return false end
+  if buffer(0, 1):bitfield(0, 4) ~= VERSION or not TYPES[kind] then return false end
   local size = SIZES[kind]
   if buffer:len() < size[1] or buffer:len() > size[2] then return false end
+  local pair = pair_of(pinfo)
+  if is_zero(buffer(1, 3)) then
+    ours[pair] = true
+  elseif kind ~= RECORD or not ours[pair] or is_dtls(buffer) then
+    return false
+  end
   causeway.dissector(buffer, pinfo, root)
   return true
 end

@@ -16,7 +16,7 @@ import {
   TYPE_RESPONSE,
   TYPE_VERDICT,
 } from '../../src/crypto/handshake/datagram.js';
-import { writeRecordHeader } from '../../src/overlay/wire/record.js';
+import { writeNumber, writeRecordHeader } from '../../src/overlay/wire/record.js';
 
 const SCRIPT = fileURLToPath(new URL('../../docs/wireshark/causeway.lua', import.meta.url));
 const missing = spawnSync('tshark', ['--version']).status !== 0;
@@ -64,6 +64,12 @@ function init(cookieMac: Uint8Array): Uint8Array {
   bytes.set(encodeDatagram(TYPE_INIT, 0x01020304, counting(32, 1)));
   bytes.set(counting(16, 0x40), INIT_MAC);
   bytes.set(cookieMac, INIT_COOKIE_MAC);
+  return bytes;
+}
+
+function numberedRecord(counter: number): Uint8Array {
+  const bytes = Uint8Array.from(record(1, counter, counting(8)));
+  writeNumber(new DataView(bytes.buffer), 0, 5, 0x1abcde);
   return bytes;
 }
 
@@ -137,6 +143,17 @@ describe.skipIf(missing)('the dissector', () => {
     expect(keepalive['_ws.col.Info']).toBe('Sealed record, index 0x00000001, counter 3, keepalive');
   });
 
+  it('shows the number of a numbered record', () => {
+    const [shown, plain] = dissect(
+      [numberedRecord(3), record(1, 4, counting(8))],
+      ['causeway.epoch', 'causeway.number', 'causeway.bad_reserved'],
+    );
+    expect(shown).toMatchObject({ 'causeway.epoch': '5', 'causeway.number': String(0x1abcde) });
+    expect(shown['_ws.col.Info']).toContain(`number ${0x1abcde} of epoch 5, counter 3`);
+    expect(plain).toMatchObject({ 'causeway.epoch': '0', 'causeway.number': '0' });
+    for (const each of [shown, plain]) expect(each['causeway.bad_reserved']).toBe('');
+  });
+
   it('shows the fields of the handshake', () => {
     const names = [
       'causeway.type',
@@ -198,7 +215,7 @@ describe.skipIf(missing)('the dissector', () => {
     later[0] = 0x25;
     const unknown = Uint8Array.from(record(1, 1, counting(4)));
     unknown[0] = 0x1f;
-    const reserved = Uint8Array.from(record(1, 1, counting(4)));
+    const reserved = Uint8Array.from(encodeDatagram(TYPE_COOKIE, 9, counting(56)));
     reserved[2] = 1;
     const cut = Array.from({ length: 40 }, (_, i) => record(1, 1, counting(8)).subarray(0, i + 1));
     const names = [
@@ -226,12 +243,22 @@ describe.skipIf(missing)('the dissector', () => {
 
   it('finds our datagrams on other ports by their look, and leaves others alone', () => {
     const dtlsAlert = Uint8Array.from([0x15, 0xfe, 0xfd, ...counting(40)]);
-    const [ours, dtls, text] = dissect(
-      [record(1, 1, counting(8)), dtlsAlert, Buffer.from('GET / HTTP/1.1\r\n\r\n')],
+    const [early, ours, numbered, dtls, text] = dissect(
+      [
+        numberedRecord(2),
+        record(1, 1, counting(8)),
+        numberedRecord(3),
+        dtlsAlert,
+        Buffer.from('GET / HTTP/1.1\r\n\r\n'),
+      ],
       [],
       47_321,
     );
-    expect(ours['_ws.col.Protocol']).toBe('Causeway');
+    expect([early, ours, numbered].map((each) => each['_ws.col.Protocol'] === 'Causeway')).toEqual([
+      false,
+      true,
+      true,
+    ]);
     expect(dtls['_ws.col.Protocol']).not.toBe('Causeway');
     expect(text['_ws.col.Protocol']).not.toBe('Causeway');
   });

@@ -38,8 +38,6 @@ export const ACK_PAIR_SIZE = 4;
 export const ACK_PAIRS_MAX = 30;
 
 export const REPEAT_SIZE = 3;
-/** Bytes of a repair's value in front of its coded bytes. */
-export const REPAIR_HEAD_SIZE = 6;
 export const REPORT_SIZE = 18;
 
 export const CLOSE_STOPPING = 1;
@@ -127,7 +125,7 @@ export class LinkFrames {
 
   /** Moves to the next link frame; false at the end, at a malformed one, or at a routed one. */
   next(): boolean {
-    if (this.position === this.end || this.malformed || this.routedAt >= 0) return false;
+    if (this.position === this.end || this.malformed) return false;
     this.type = this.view.getUint8(this.position);
     if (isRouted(this.type)) {
       this.routedAt = this.position;

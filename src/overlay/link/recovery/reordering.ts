@@ -33,7 +33,7 @@ export class Reordering {
 
   /** A transmission counted as lost arrived after all, `lateness` later than an undelayed one. */
   noteSpurious(lateness: number, smoothed: number): void {
-    this.learned = Math.max(this.learned, lateness * MARGIN, 1);
+    this.learned = Math.max(this.learned, Math.min(lateness * MARGIN, smoothed), 1);
     this.rounds = 0;
     this.noteRtt(smoothed);
   }

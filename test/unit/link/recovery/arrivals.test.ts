@@ -119,6 +119,18 @@ describe('a frame', () => {
     expect([rig.take(19), rig.take(19)]).toEqual([ARRIVAL_NEW, ARRIVAL_DUPLICATE]);
   });
 
+  it('of any number that a leap skipped is new, whatever lay a window before', () => {
+    for (const leap of [1, 31, 32, 33, 64, 100, 127, 128, 500]) {
+      const rig = new Rig(128);
+      for (let n = 0; n < 200; n++) rig.take(n);
+      rig.take(199 + leap);
+      for (let n = Math.max(200, 199 + leap - 127); n < 199 + leap; n++)
+        expect([leap, n, rig.core.isMissing(n), rig.take(n)]).toEqual([leap, n, true, ARRIVAL_NEW]);
+      for (let n = Math.max(73 + leap, 73); n < 199 + leap; n++)
+        expect([leap, n, rig.take(n)]).toEqual([leap, n, ARRIVAL_DUPLICATE]);
+    }
+  });
+
   it('of nothing known is not missing', () => {
     const rig = new Rig();
     expect([
@@ -215,13 +227,24 @@ describe('an acknowledgement', () => {
     for (let i = 0; i < 3; i++) expect(rig.ack().runs).toHaveLength(2);
   });
 
+  it('counts the times that a run was told from its last change on', () => {
+    const rig = new Rig();
+    rig.take(0);
+    for (let i = 0; i < 6; i++) rig.ack();
+    rig.take(1);
+    rig.take(3);
+    rig.now += 30 * MS;
+    for (let i = 0; i < 6; i++) expect([i, rig.ack().runs.length]).toEqual([i, 2]);
+    expect(rig.ack().runs).toEqual([[3, 3]]);
+  });
+
   it('stays true over gaps, wraps and a peer that asks for none in a million records', () => {
     const rig = new Rig();
-    for (let n = SPACE - 100; n < SPACE + 2 ** 20 + 5; n++) if (n !== SPACE + 3) rig.take(n);
-    const { runs } = rig.ack();
-    expect(runs).toEqual([[2 ** 20 + 5 - 32768, 2 ** 20 + 4]]);
-    rig.take(2 ** 20 + 5 + 60_000);
-    expect(rig.ack().runs).toEqual([[2 ** 20 + 5 + 60_000, 2 ** 20 + 5 + 60_000]]);
+    const end = 1_500_000;
+    for (let n = SPACE - 100; n < SPACE + end; n++) if (n !== SPACE + 3) rig.take(n);
+    expect(rig.ack().runs).toEqual([[end - 32_768, end - 1]]);
+    rig.take(end + 60_000);
+    expect(rig.ack().runs).toEqual([[end + 60_000, end + 60_000]]);
   });
 });
 

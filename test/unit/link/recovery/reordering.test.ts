@@ -31,6 +31,9 @@ describe('the reordering window', () => {
     expect(reordering.window).toBe(5000);
     reordering.noteSpurious(1_000_000, 20_000);
     expect(reordering.window).toBe(20_000);
+    // More than that was not learned either.
+    loseRounds(reordering, 16, 0);
+    expect(reordering.window).toBe(10_000);
   });
 
   it('halves what it learned with each 16 rounds of loss that is real, down to the base', () => {
