@@ -88,6 +88,7 @@ export class Hops {
     };
     const options = { random, realtimeDeadline, handles: store.slots };
     const outbound = new Outbound(now, store, wire, options);
+    if (neighbour.link.rtt > 0) outbound.seedRtt(now, neighbour.link.rtt);
     if (!neighbour.up) outbound.suspend(now);
     return { outbound, inbound: new Inbound(), decoder: new ParityDecoder({ frameBytes }) };
   }

@@ -193,6 +193,12 @@ export class Outbound {
     this.again = new Int32Array(handles);
   }
 
+  /** The link's round trip as its hellos know it, for as long as no acknowledgement has told. */
+  seedRtt(now: number, rtt: number): void {
+    this.reliable.seedRtt(rtt, now);
+    this.realtime.seedRtt(rtt, now);
+  }
+
   get bytesInFlight(): number {
     return this.reliable.bytesInFlight + this.realtime.bytesInFlight;
   }
