@@ -86,6 +86,15 @@ describe('a link', () => {
     expect(a.transmit(START + 100_000, view, AT, AT + 10)).toBe(0);
   });
 
+  it('has no use for a routed frame behind its own', () => {
+    const [a] = upPair();
+    const view = new DataView(new ArrayBuffer(64));
+    view.setUint8(0, 0x0e);
+    view.setUint8(3, 0x10);
+    expect(a.receive(START, view, 0, 3)).toEqual([]);
+    expect(a.receive(START, view, 0, 30)).toEqual([{ type: 'rejected', reason: 'malformed-rest' }]);
+  });
+
   it('reports what it could not read, and goes on with the rest of the link', () => {
     const [a] = upPair();
     const view = new DataView(new ArrayBuffer(64));
