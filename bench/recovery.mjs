@@ -9,6 +9,7 @@
  * does; --apart measures one after the other.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { checkRows, writeResults } from './lib/results.mjs';
@@ -67,7 +68,8 @@ async function writePlots(plots) {
 function chosenParts() {
   const names = options.only?.split(',') ?? PARTS.map(({ name }) => name);
   const strange = names.find((name) => !PARTS.some((part) => part.name === name));
-  if (strange === undefined) return PARTS.filter(({ name }) => names.includes(name));
+  const possible = PARTS.filter(({ needsAgents }) => !needsAgents || options.side !== 'kernel');
+  if (strange === undefined) return possible.filter(({ name }) => names.includes(name));
   console.error(
     `recovery: there is no part "${strange}"; parts are ${PARTS.map(({ name }) => name).join(', ')}`,
   );
@@ -78,6 +80,9 @@ if (process.getuid() !== 0) {
   console.error('recovery: making network namespaces needs root: run "sudo make bench-recovery"');
   process.exit(1);
 }
+const [busy] = loadavg();
+if (busy > 0.5)
+  console.error(`recovery: this machine is busy (load ${busy.toFixed(1)}): delays will show it`);
 const results = {};
 const checks = [];
 const failed = [];
@@ -98,7 +103,7 @@ if (checks.length > 0) {
   console.log();
   printTable(checkRows(checks));
 }
-await writeResults('recovery', { options, results, checks, failed });
+await writeResults('recovery', { options, loadBefore: busy, results, checks, failed });
 if (failed.length > 0) {
   console.log(`\ncould not be measured: ${failed.join(', ')}`);
   process.exitCode = 1;

@@ -1,6 +1,6 @@
 /**
  * Benches on emulated links: a mesh of `scripts/netns/mesh` (docs/mesh.md), up for as long as one function runs. Its hosts are of the kind that
- * `net.mjs` and `measure.mjs` know.
+ * `net.mjs` and `measure.mjs` know. Losses are the same in every run, and on every mesh frame by frame: CAUSEWAY_BENCH_SEED draws others.
  */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { on, run, until } from './net.mjs';
 
 const repository = join(import.meta.dirname, '..', '..');
 const tool = join(repository, 'scripts', 'netns', 'mesh');
+const seed = process.env.CAUSEWAY_BENCH_SEED ?? '1';
 const bin = join(repository, 'bin', 'causeway');
 
 let made = 0;
@@ -38,8 +39,8 @@ export async function withMesh(description, use) {
   standing.set(name, directory);
   try {
     const file = join(directory, 'mesh.yaml');
-    await writeFile(file, JSON.stringify({ seed: 1, ...description, name }));
-    await run(tool, ['up', file]);
+    await writeFile(file, JSON.stringify({ ...description, name }));
+    await run(tool, ['up', file, '--seed', seed]);
     const mesh = await describe(name);
     try {
       await untilReachable(mesh);

@@ -27,4 +27,14 @@ export const withChain = (agent, use) =>
 export const setLoss = (mesh, { percent, burst = 0 }) =>
   mesh.link('c', 'd', '--loss', `${percent}%`, '--burst', String(burst));
 
+/** What the lossy link did from c to d while `work` ran: {received, lost} frames, where the mesh counts them, and what `work` returned. */
+export async function withLossCounted(mesh, work) {
+  const count = async () => JSON.parse(await mesh.link('c', 'd', '--json')).directions[0].counters;
+  const before = await count();
+  const result = await work();
+  const after = await count();
+  const grown = (key) => (before === null || after === null ? NaN : after[key] - before[key]);
+  return { received: grown('received'), lost: grown('lost'), result };
+}
+
 export const lossText = ({ percent, burst }) => `${percent} %${burst ? ` in bursts of ${burst}` : ''}`;

@@ -96,6 +96,7 @@ function judged(samples) {
 
 export const blackhole = {
   name: 'blackhole',
+  needsAgents: true,
   title: 'the next link silent for a minute under full load: memory, and the traffic’s return',
   run: (context) =>
     withMesh({ ...MESH, agent: {} }, async (mesh) => {

@@ -32,6 +32,7 @@ const medians = (rounds) =>
 
 export const fast = {
   name: 'fast',
+  needsAgents: true,
   title: 'the reliable service beside best effort, one clean and fast link',
   async run(context) {
     const rounds = SERVICES.map(() => []);
