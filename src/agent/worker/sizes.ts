@@ -41,7 +41,7 @@ export interface Limits extends Omit<RecoveryLimits, 'frameMax'> {
 export const LIMITS: Limits = {
   flows: 8192,
   stored: 8192,
-  orderedFlows: 4096,
+  orderedFlows: 8192,
   held: 4096,
   heldPerFlow: 2048,
   duplicateSources: 256,

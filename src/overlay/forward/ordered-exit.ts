@@ -83,7 +83,7 @@ export class OrderedExit {
     const verdict = order.arrive(now, source, epoch, flow, sequence, distance, this.waitFor(source));
     if (verdict === ARRIVE_DUPLICATE) counters.duplicates++;
     else {
-      if (verdict === ARRIVE_HOLD) this.hold(batch, i, frame, length);
+      if (verdict === ARRIVE_HOLD) this.hold(now, batch, i, frame, length);
       else exit.take(batch, i, frame, length);
       this.deliverReady(now, batch);
     }
@@ -113,8 +113,9 @@ export class OrderedExit {
     return true;
   }
 
-  private hold(batch: PacketBatch, i: number, frame: number, length: number): void {
+  private hold(now: number, batch: PacketBatch, i: number, frame: number, length: number): void {
     const { io, order, store, counters } = this.parts;
+    this.deliverReady(now, batch); // what had to make room gives its slot back
     const slot = length > store.frameMax ? -1 : store.take();
     if (slot < 0) {
       counters.drop('queue-full');
