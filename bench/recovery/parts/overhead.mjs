@@ -21,7 +21,7 @@ const FLOWS = [
 
 /** Inner bytes are those of packets that arrived. */
 async function measureFlow({ a, b }, dscp, seconds) {
-  const args = ['-u', '-b', '40M', '-l', FULL_UDP, '-t', seconds, '--dscp', dscp].map(String);
+  const args = ['-u', '-b', '80M', '-l', FULL_UDP, '-t', seconds, '--dscp', dscp].map(String);
   const { tx, rx, result } = await carried(a, a.underlay.b.interface, () => iperf(a, b, b.address, args));
   const { packets, lost_packets: lost } = result.end.sum;
   const innerBytes = (packets - lost) * FULL_PACKET;
