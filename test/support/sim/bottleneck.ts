@@ -15,6 +15,8 @@ export interface BottleneckOptions {
   readonly burst?: number;
   /** Up to so much more on the way back, each acknowledgement on its own. */
   readonly jitter?: number;
+  /** The sender is deaf for so long at a time, at least and at most: a starved process. */
+  readonly stall?: readonly [number, number];
   /** Packets that find a queue longer than this, µs, are marked. */
   readonly markAbove?: number;
   readonly seed?: number;
@@ -45,6 +47,7 @@ export class Bottleneck {
   private queued = 0;
   private busy = false;
   private losing = false;
+  private stallEnd = 0;
 
   constructor(private readonly options: BottleneckOptions) {
     this.rate = options.rate;
@@ -89,7 +92,15 @@ export class Bottleneck {
 
   /** Runs at the sender's side once an acknowledgement has come back. */
   back(run: () => void): void {
-    this.after(this.oneWay + this.random.integer((this.options.jitter ?? 0) + 1), run);
+    const time = this.now + this.oneWay + this.random.integer((this.options.jitter ?? 0) + 1);
+    this.at(this.options.stall === undefined ? time : Math.max(time, this.stallUntil(time)), run);
+  }
+
+  /** The end of the stall that lies at `time`, or after which it lies. */
+  private stallUntil(time: number): number {
+    const [least, most] = this.options.stall!;
+    while (this.stallEnd < time) this.stallEnd += least + this.random.integer(most - least);
+    return this.stallEnd;
   }
 
   private serve(): void {

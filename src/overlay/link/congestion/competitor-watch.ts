@@ -1,6 +1,7 @@
 /**
  * Whose queue is it? While it is longer than what we alone would leave, we yield. If it answers as a queue of ours does, by our window's
- * change over our rate, it is ours. If it doesn't answer at all, it's no queue: the path has become longer. Anything between is someone else's.
+ * change over our rate, it is ours. Otherwise it is someone else's, or the path
+ * has become longer: a drain tells which.
  * Times in µs, windows in bytes, rates in bytes per µs. Pure.
  */
 
@@ -21,15 +22,12 @@ const ROUNDS = 5;
 const LEAST_TIME = 100_000;
 /** And so many where we could hardly yield. Tuned. */
 const MOST_ROUNDS = 4 * ROUNDS;
-/** Shares of the answer of a queue of our own: from here on it's ours; below it's no queue. Tuned. */
+/** A queue that answers by this share of what one of our own would is ours. Tuned. */
 const OWN_ANSWER = 0.6;
-const NO_ANSWER = 0.1;
-/** Round trips that differ less are the same, µs. Tuned: jitter. */
-const SAME = 500;
-/** Less of an expected answer than this says nothing, µs. Tuned. */
-const TELLING = 4 * SAME;
+/** Less of an expected answer than this says nothing, µs. Tuned: jitter. */
+const TELLING = 2000;
 
-export type Verdict = 'none' | 'crowded' | 'competitor' | 'longer-path';
+export type Verdict = 'none' | 'crowded' | 'competitor';
 
 export class CompetitorWatch {
   /** The window before we began to yield. */
@@ -93,7 +91,6 @@ export class CompetitorWatch {
     const expected = (this.peakWindow - window) / rate;
     const answer = this.peakQueue - queue;
     if (expected >= TELLING && answer > expected * OWN_ANSWER) return this.conclude('none');
-    if (answer < SAME + expected * NO_ANSWER && expected >= 4 * TELLING) return this.conclude('longer-path');
     if ((this.firstWindow - window) / rate < TELLING && this.rounds < MOST_ROUNDS) return 'none';
     return this.conclude(this.leastQueue > this.limit(own, GREAT_EXCESS) ? 'competitor' : 'crowded');
   }

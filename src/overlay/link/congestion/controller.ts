@@ -76,6 +76,8 @@ const DRAIN_INTERVAL = 10_000_000;
 const OWN_DRAIN = 0.9;
 const DEEP_DRAIN = 0.75;
 const START_DRAIN = 0.5;
+/** Who still gets this share of what he had doesn't yield. Tuned. */
+const YIELDED_SHARE = 0.7;
 /** The first drains in competition come sooner: it may be a mistake. Tuned, µs and count. */
 const EARLY_DRAIN_INTERVAL = 2_000_000;
 const EARLY_DRAINS = 3;
@@ -124,6 +126,8 @@ export class CongestionController {
   private reducedAt = -1;
   private nextDrainAt = Infinity;
   private drains = 0;
+  /** As the last drain in the delay mode left it. */
+  private drainedBase = 0;
   private emptyDrains = 0;
   private shortQueueRounds = 0;
   private suspectedAt = -Infinity;
@@ -143,7 +147,7 @@ export class CongestionController {
     this.lossWatch = new LossWatch(o.packet);
     this.startWindow = INITIAL_PACKETS * o.packet;
     this.window = this.startWindow;
-    this.rate = this.window / FIRST_FLIGHT;
+    this.rate = (START_GAIN * this.window) / FIRST_FLIGHT;
   }
 
   /** `bytes` left; `bytesInFlight` includes them. */
@@ -258,15 +262,20 @@ export class CongestionController {
     const { standingRtt, maxRate } = this.rounds;
     const own = this.delay.ownQueue(this.longRate);
     const verdict = this.watch.onRound(now, this.queueDelay, own, this.delay.window, this.longRate);
-    if (verdict === 'competitor' || verdict === 'crowded') this.suspect(now, verdict);
-    else if (verdict === 'longer-path') {
-      this.base.restart(now, standingRtt);
-      this.delay.enter(Math.max(this.watch.windowBefore, this.delay.window));
-    } else {
+    if (verdict !== 'none') this.suspect(now, verdict);
+    else {
       this.delay.onRound(standingRtt, this.base.value, maxRate, this.ownQueueTime(), this.leastWindow());
-      const seen = Math.max(this.base.touchedAt + DRAIN_INTERVAL, this.nextDrainAt);
-      if (now >= seen) this.beginDrain(now, DEEP_DRAIN);
+      if (this.isDrainDue(now)) this.beginDrain(now, DEEP_DRAIN);
     }
+  }
+
+  /** The base hasn't been seen for long, or looks wrong: it fell with our queue in it, or we yield and yield to a small queue. */
+  private isDrainDue(now: number): boolean {
+    if (now >= Math.max(this.base.touchedAt + DRAIN_INTERVAL, this.nextDrainAt)) return true;
+    if (now < this.nextDrainAt - DRAIN_INTERVAL + EARLY_DRAIN_INTERVAL) return false;
+    const isYielding =
+      this.queueDelay > this.ownQueueTime() && this.rounds.maxRate < this.longRate * YIELDED_SHARE;
+    return isYielding || this.base.value < this.drainedBase - LONGER_PATH / 2;
   }
 
   /** It may be another of our kind who takes our queue for its path: a drain shows it. Only the second time is it a competitor. */
@@ -325,6 +334,7 @@ export class CongestionController {
   /** What stands though we took our part away, all of it, is no queue. */
   private endDelayDrain(now: number): void {
     this.nextDrainAt = now + DRAIN_INTERVAL;
+    const windowBefore = now - this.suspectedAt < SUSPICION_TIME ? this.suspectedWindow : 0;
     const { queueBefore, leastRtt } = this.drain;
     const answer = this.base.value + queueBefore - leastRtt;
     const taken = (this.delay.window - this.drain.window) / this.rounds.recentRate(3);
@@ -334,7 +344,8 @@ export class CongestionController {
       taken > queueBefore / 2 &&
       answer < queueBefore * NO_ANSWER + LONGER_PATH / 4;
     if (isLonger) this.base.restart(now, leastRtt);
-    this.delay.enter(isLonger ? Math.max(this.suspectedWindow, this.delay.window) : this.delay.window);
+    this.drainedBase = this.base.value;
+    this.delay.enter(isLonger ? Math.max(windowBefore, this.delay.window) : this.delay.window);
   }
 
   private noteEmptyDrain(now: number): void {
