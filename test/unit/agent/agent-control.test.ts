@@ -1,9 +1,13 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { pino } from 'pino';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { AgentControl } from '../../../src/agent/agent-control.js';
+import { type Config, loadConfig } from '../../../src/agent/config/index.js';
 import type { LinkReport } from '../../../src/agent/messages.js';
 import type { FlowReport } from '../../../src/intercept/flow-cache.js';
-import { SERVICE_REALTIME } from '../../../src/intercept/services.js';
+import { SERVICE_REALTIME, SERVICE_RELIABLE } from '../../../src/intercept/services.js';
 import { RECOVERY } from '../../support/control/agent.js';
 import { FakeWorker } from '../../support/control/worker.js';
 
@@ -103,6 +107,27 @@ describe('setting flows', () => {
       code: 'not-found',
     });
   });
+});
+
+test('a reload puts services and the outer DSCP in force, and names them', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'cw-agent-control-'));
+  try {
+    const file = join(directory, 'a.yaml');
+    const base = 'node: a\npki: {ca: ca.crt, cert: a.crt, key: a.key}\n';
+    writeFileSync(file, base);
+    const reconfigure = vi.fn<(config: Config) => void>();
+    const started = new AgentControl(loadConfig(file), { now: () => 0 } as never, () => undefined);
+    started.attach({ agent: { reconfigure }, log: pino({ level: 'silent' }) } as never);
+    writeFileSync(file, `${base}services: {default: {udp: realtime}}\nlinks: {outer_dscp: copy}\n`);
+    expect(started.reload()).toEqual({ applied: ['services.default', 'links.outer_dscp'], restart: [] });
+    expect(reconfigure.mock.lastCall?.[0]).toMatchObject({
+      services: { default: { tcp: SERVICE_RELIABLE, udp: SERVICE_REALTIME } },
+      links: { outerDscp: 'copy' },
+    });
+    expect(started.reload()).toEqual({ applied: [], restart: [] });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 test("a link's recovery is shown as the worker reports it, and as null where there is none", async () => {
