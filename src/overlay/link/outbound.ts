@@ -432,6 +432,7 @@ export class Outbound {
 
   private lose(now: number, handle: number, transmissions: Transmissions): void {
     if (transmissions === this.realtime) this.loseRealtime(now, handle);
+    else if (this.againCount === this.again.length) this.giveUp(handle, transmissions);
     else {
       this.frames.state[handle] = FRAME_LOST;
       this.again[(this.againHead + this.againCount++) % this.again.length] = handle;
