@@ -53,7 +53,7 @@ export class ParityDecoder {
   private readonly numbers = new Int32Array(FRAMES).fill(-1);
   private readonly lengths = new Int32Array(FRAMES);
 
-  /** Equations in use, 0 … count-1 of `order`; the rest of `order` are free slots. */
+  /** Equations in use, the oldest first: the first `equations` of `order`; the rest of `order` are free slots. */
   private readonly order = Uint8Array.from({ length: EQUATIONS }, (_, i) => i);
   private equations = 0;
   /** By equation: coefficient of each column, the column that no other equation has, and size in bytes. */
@@ -298,11 +298,10 @@ export class ParityDecoder {
     recovered.lengths[recovered.count++] = length;
   }
 
-  /** Frees the equation at `index` of `order`. */
+  /** Frees the equation at `index` of `order`; the others stay in the order of their coming. */
   private remove(index: number): void {
-    const last = --this.equations;
     const equation = this.order[index];
-    this.order[index] = this.order[last];
-    this.order[last] = equation;
+    this.order.copyWithin(index, index + 1, this.equations);
+    this.order[--this.equations] = equation;
   }
 }
