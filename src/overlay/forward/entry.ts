@@ -266,7 +266,10 @@ export class Entry {
       }
       if (next && this.keep(from, j, i, next)) continue;
       if (next) sender.address(out, from, j, next, this.outer[i]! | this.ecn[i]!);
-      else out.key.fill(-1, from, j); // the path went while the packet waited for the socket
+      else {
+        out.key.fill(-1, from, j); // the path went while the packet waited for the socket
+        flows.lastSequence[this.flow[i]!] = -1; // nobody is to wait for it
+      }
       for (let k = from; k < j; k++) this.order[atOnce++] = k;
     }
     return atOnce;
