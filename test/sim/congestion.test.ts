@@ -100,7 +100,7 @@ describe('a link beside a flow that fills the queue', () => {
         path.runUntil(5 * S);
         const share = shareUntil(path, 65 * S, flows);
         expect(share).toBeGreaterThan(0.35);
-        expect(share).toBeLessThan(0.66);
+        expect(share).toBeLessThan(0.65);
       });
     }
 
@@ -142,16 +142,16 @@ describe('a link whose path changes', () => {
     ['3 ms more', (path) => (path.oneWay += 3 * MS)],
     ['10 ms less', (path) => (path.oneWay -= 10 * MS)],
   ];
-  it.each(changes)('follows within two seconds: %s', (_name, change) => {
+  it.each(changes)('follows within four seconds: %s', (_name, change) => {
     const path = new Bottleneck(options);
     const flow = ours(path);
     flow.start();
     path.runUntil(13 * S);
     change(path);
-    path.runUntil(15 * S);
-    const { used, queue } = measure(path, 20 * S);
+    path.runUntil(17 * S);
+    const { used, queue } = measure(path, 22 * S);
     expect(used).toBeGreaterThan(0.95);
-    expect(queue(0.5)).toBeLessThan(10 * MS);
+    expect(queue(0.5)).toBeLessThan(8 * MS);
     expect(modeOf(flow)).toBe('delay');
   });
 

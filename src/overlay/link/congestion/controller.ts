@@ -86,6 +86,9 @@ const CONFIRM_INTERVAL = 1_000_000;
 /** Drained beside a queue shorter than both, it says nothing: times our queue, share of the base. Tuned. */
 const TELLING_QUEUE = 3;
 const TELLING_SHARE = 1 / 4;
+/** What remains of a queue in a drain is the competitor's share: if that is less than this, we don't take up again all that we gave. Tuned. */
+const FAIR_REMAINDER = 0.55;
+const REFILL_SHARE = 0.8;
 /** If no such queue comes up for so long, nobody fills it. Tuned, µs. */
 const NO_QUEUE_TIME = 5_000_000;
 /** After so many rounds with less queue than we keep ourselves nobody fills it. Tuned. */
@@ -126,7 +129,7 @@ export class CongestionController {
   private reducedAt = -1;
   private nextDrainAt = Infinity;
   private drains = 0;
-  /** As the last drain in the delay mode left it. */
+  /** As the last drain in the delay mode left it, unless the path had become so short meanwhile that it drained nothing. */
   private drainedBase = 0;
   private emptyDrains = 0;
   private shortQueueRounds = 0;
@@ -328,6 +331,9 @@ export class CongestionController {
     else {
       this.emptyDrains = 0;
       this.watch.learn(false, this.longRate);
+      if (remainder < this.drain.queueBefore * FAIR_REMAINDER) {
+        this.cubic.reduce(now, this.leastWindow(), REFILL_SHARE);
+      }
     }
   }
 
@@ -344,7 +350,8 @@ export class CongestionController {
       taken > queueBefore / 2 &&
       answer < queueBefore * NO_ANSWER + LONGER_PATH / 4;
     if (isLonger) this.base.restart(now, leastRtt);
-    this.drainedBase = this.base.value;
+    const wasDrained = this.drain.window < this.rounds.recentRate(3) * this.base.value;
+    if (wasDrained) this.drainedBase = this.base.value;
     this.delay.enter(isLonger ? Math.max(windowBefore, this.delay.window) : this.delay.window);
   }
 

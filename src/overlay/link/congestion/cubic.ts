@@ -44,12 +44,12 @@ export class Cubic {
     this.window = Math.max(grown, this.estimate, this.window);
   }
 
-  /** Loss or a mark: once a round trip, the caller sees to that (RFC 9438 §4.6, §4.7). */
-  reduce(now: number, least: number): void {
+  /** Loss or a mark: once a round trip, the caller sees to that (RFC 9438 §4.6, §4.7). `factor`: what remains. */
+  reduce(now: number, least: number, factor = BETA): void {
     const converging = this.window < this.greatest;
-    this.greatest = converging ? (this.window * (1 + BETA)) / 2 : this.window;
+    this.greatest = converging ? (this.window * (1 + factor)) / 2 : this.window;
     this.prior = this.window;
-    this.startEpoch(now, Math.max(least, this.window * BETA));
+    this.startEpoch(now, Math.max(least, this.window * factor));
   }
 
   private startEpoch(now: number, window: number): void {
