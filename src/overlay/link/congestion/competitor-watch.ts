@@ -1,8 +1,7 @@
 /**
  * Whose queue is it? While it is longer than what we alone would leave, we yield. If it answers as a queue of ours does, by our window's
- * change over our rate, it is ours. Otherwise it is someone else's, or the path
- * has become longer: a drain tells which.
- * Times in µs, windows in bytes, rates in bytes per µs. Pure.
+ * change over our rate, it is ours. Otherwise it is someone else's, or the path has become longer: a drain tells which. Times in µs, windows in
+ * bytes, rates in bytes per µs. Pure.
  */
 
 /** A queue counts as too long beyond so many times our own; as one that someone fills beyond the second. Tuned: a latecomer who took our queue for

@@ -10,8 +10,9 @@
  *   pacer.ts             spreads the bytes by `rate`
  *
  * The modes:
- *   start      doubles each round trip until delay rises; also after idle
- *   delay      keeps a queue of a few ms; loss is no sign of anything unless it is far beyond the usual
+ *   start      grows by half each round trip until delay rises; also after idle
+ *   delay      keeps a queue of a few ms; loss is no sign of anything unless it is far beyond the usual. Drains refresh the base and show
+ *              whether a queue that is too long is one at all
  *   competing  the queue stands though we yield: CUBIC, which yields to loss and marks only. Every so often a drain takes away our part of
  *              the queue; if nothing of it remains twice in a row, the competitor is gone
  *
@@ -56,12 +57,12 @@ const START_GROWTH = 0.5;
 const FLOOR_TIME = 3000;
 /** That rate is forgotten by half in this time. Tuned, µs. */
 const RATE_HALF_LIFE = 10_000_000;
-/** Reaction to a mark: while the queue is ours as RFC 8511 §3.1, as CUBIC otherwise. */
+/** Reaction to a mark: CUBIC's in every mode, so that who is marked with us gets no less. RFC 9438 §4.6. */
 const MARK_FACTOR = 0.7;
 /** Loss beyond the usual while the queue is ours. Tuned. */
 const LOSS_FACTOR = 0.8;
 
-/** Pacing above the window's own rate, by mode: room for doubling; so that the window, not the pacer, limits. RFC 9002 §7.7. */
+/** Pacing above the window's own rate, by mode: room for growth; so that the window, not the pacer, limits. RFC 9002 §7.7. */
 const START_GAIN = 2;
 const STEADY_GAIN = 1.25;
 /** While no round trip is known, the first window leaves within this time, µs. */
@@ -72,7 +73,8 @@ const SHORT_SLACK = 1000;
 
 /** A drain is due when the base hasn't been seen for so long, µs. Those who share a bottleneck so drain together (as BBR's ProbeRTT). */
 const DRAIN_INTERVAL = 10_000_000;
-/** Share of the empty path's content that is left: with only our own queue to empty; or so that those of others go too. Tuned. */
+/** Share of the empty path's content that is left: with only our own queue to empty; so that those of others of our kind go too; and where they
+ * haven't yielded yet. Tuned. */
 const OWN_DRAIN = 0.9;
 const DEEP_DRAIN = 0.75;
 const START_DRAIN = 0.5;

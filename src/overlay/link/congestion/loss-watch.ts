@@ -5,7 +5,7 @@
 
 /** Packets that make one figure: fewer say nothing about bursts. Tuned. */
 const BATCH = 256;
-/** And while the window doubles, where more may go wrong meanwhile. */
+/** And in slow start, where more may go wrong meanwhile. Tuned. */
 const START_BATCH = 64;
 /** So much more than twice the usual loss is too much. Tuned: bursts of 3 at 5 % stay below. */
 const EXCESS = 0.15;
@@ -20,11 +20,11 @@ export class LossWatch {
   constructor(private readonly packet: number) {}
 
   /** True where loss is excessive; it isn't judged again before as much has been sent again. */
-  count(acked: number, lost: number, doubling: boolean): boolean {
+  count(acked: number, lost: number, starting: boolean): boolean {
     this.acked += acked;
     this.lost += lost;
     const all = this.acked + this.lost;
-    if (all < (doubling ? START_BATCH : BATCH) * this.packet) return false;
+    if (all < (starting ? START_BATCH : BATCH) * this.packet) return false;
     const share = this.lost / all;
     this.usual = Math.min(share, this.usual + FORGETTING);
     this.acked = 0;

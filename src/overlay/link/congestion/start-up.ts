@@ -1,5 +1,5 @@
 /**
- * When to stop doubling: as soon as round trips grow (HyStart++, RFC 9406 §4.2), not only when the queue overflows. Its cautious second
+ * When slow start ends: as soon as round trips grow (HyStart++, RFC 9406 §4.2), not only when the queue overflows. Its cautious second
  * phase is missing on purpose: leaving early costs little, as the delay mode grows fast while there is no queue. Times in µs. Pure.
  */
 
