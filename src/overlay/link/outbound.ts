@@ -65,6 +65,11 @@ const RETRANSMISSION_ROUND_TRIPS = 1.75;
 /** Of the largest protected frame, by frame. */
 const FADING = 15 / 16;
 
+/** Whether a handle stands in the list of what is to be sent again, and whether it is still to be. */
+const NOT_LISTED = 0;
+const LISTED = 1;
+const AWAITED = 2;
+
 /** What a frame goes out with. */
 export const CHANGE_NONE = 0;
 /** Congestion experienced is to be marked in it. */
@@ -144,8 +149,10 @@ export class Outbound {
   private readonly pacer = new Pacer();
   private readonly thin = new ThinFlows();
   private readonly budget = new RetransmissionBudget(BUDGET);
-  /** Reliable frames to be sent again, oldest loss first; entries whose frame is no longer lost are skipped. */
+  /** Reliable frames to be sent again, oldest loss first, each handle once; those that aren't AWAITED any more are skipped. */
   private readonly again: Int32Array;
+  /** By handle. The frame's own state won't do: its slot may be another link's by now. */
+  private readonly inAgain: Uint8Array;
   private againHead = 0;
   private againCount = 0;
   private readonly parity = new ParityPolicy();
@@ -191,6 +198,7 @@ export class Outbound {
       perturbation: random() >>> 0,
     });
     this.again = new Int32Array(handles);
+    this.inAgain = new Uint8Array(handles);
   }
 
   /** The link's round trip as its hellos know it, for as long as no acknowledgement has told. */
@@ -250,7 +258,7 @@ export class Outbound {
     const isProtected = this.parity.consider(now, this.sizeOf(handle), this.signals);
     const number = this.first(now, handle, realtime, CHANGE_NONE);
     if (!isProtected) return;
-    this.parityBytes = Math.max(this.sizeOf(handle), this.parityBytes * FADING);
+    this.parityBytes = Math.max(this.sizeOf(handle), Math.floor(this.parityBytes * FADING));
     this.wire.protect(handle, number);
     this.sendParity(now);
   }
@@ -271,13 +279,29 @@ export class Outbound {
   private sendAgain(now: number): void {
     while (this.againCount > 0) {
       const handle = this.again[this.againHead]!;
-      if (this.frames.state[handle] === FRAME_LOST && !this.expire(now, handle)) {
-        if (!this.windowAllows(this.sizeOf(handle)) || !this.reliable.hasRoom()) return;
-        this.repeat(now, handle, this.reliable, false);
-      }
-      this.againHead = (this.againHead + 1) % this.again.length;
-      this.againCount--;
+      const isAwaited = this.inAgain[handle] === AWAITED && !this.expire(now, handle);
+      if (isAwaited && !(this.windowAllows(this.sizeOf(handle)) && this.reliable.hasRoom())) return;
+      this.unlistFirst();
+      if (isAwaited) this.repeat(now, handle, this.reliable, false);
     }
+  }
+
+  private listAgain(handle: number): void {
+    if (this.inAgain[handle] === NOT_LISTED)
+      this.again[(this.againHead + this.againCount++) % this.again.length] = handle;
+    this.inAgain[handle] = AWAITED;
+  }
+
+  private unlistFirst(): void {
+    this.inAgain[this.again[this.againHead]!] = NOT_LISTED;
+    this.againHead = (this.againHead + 1) % this.again.length;
+    this.againCount--;
+  }
+
+  /** The frame is done with: its handle may be anyone's. */
+  private release(handle: number): void {
+    if (this.inAgain[handle] === AWAITED) this.inAgain[handle] = LISTED;
+    this.wire.release(handle);
   }
 
   private sendCopies(now: number): void {
@@ -424,37 +448,38 @@ export class Outbound {
 
   private settle(now: number, transmissions: Transmissions, settled: Settled): void {
     const { delivered, deliveredCount, lost, lostCount, lostBytes, newestLostSentAt } = settled;
-    for (let k = 0; k < deliveredCount; k++) this.wire.release(delivered[k]!);
+    for (let k = 0; k < deliveredCount; k++) this.release(delivered[k]!);
     if (lostBytes > 0) this.congestion.onLoss(now, lostBytes, newestLostSentAt);
     for (let k = 0; k < lostCount; k++) this.lose(now, lost[k]!, transmissions);
     this.stats.lost += lostCount;
   }
 
   private lose(now: number, handle: number, transmissions: Transmissions): void {
-    if (transmissions === this.realtime) this.loseRealtime(now, handle);
+    if (transmissions === this.realtime) this.repeatRealtime(now, handle);
     else if (this.againCount === this.again.length) this.giveUp(handle, transmissions);
     else {
       this.frames.state[handle] = FRAME_LOST;
-      this.again[(this.againHead + this.againCount++) % this.again.length] = handle;
+      this.listAgain(handle);
     }
   }
 
-  /** One request and one retransmission, inside the deadline. */
-  private loseRealtime(now: number, handle: number): void {
+  /** One request and one retransmission, inside the deadline: true where the frame was sent again, else it is given up. */
+  private repeatRealtime(now: number, handle: number): boolean {
     const { realtime, frames, options } = this;
     const arrival = now + realtime.rtt.smoothed / 2;
     const inTime = arrival - frames.since[handle]! <= options.realtimeDeadline;
     const second = frames.repeats[handle]! > 0;
     if (second || !inTime || this.isSuspended || !realtime.hasRoom() || !this.budget.take()) {
       this.giveUp(handle, realtime);
-      return;
+      return false;
     }
     frames.repeats[handle] = 1;
     this.repeat(now, handle, realtime, false);
+    return true;
   }
 
   private expire(now: number, handle: number): boolean {
-    if (now - this.frames.since[handle]! <= RELIABLE_DEADLINE) return false;
+    if (now - this.frames.since[handle]! < RELIABLE_DEADLINE) return false;
     this.giveUp(handle, this.reliable);
     return true;
   }
@@ -462,7 +487,7 @@ export class Outbound {
   private giveUp(handle: number, transmissions: Transmissions): void {
     transmissions.release(handle);
     this.stats.expired++;
-    this.wire.release(handle);
+    this.release(handle);
   }
 
   /** Whatever is due; harmless when early. Call `pump` after it. */
@@ -494,17 +519,14 @@ export class Outbound {
 
   /** Sends again what nobody has heard of for too long, whatever the window says (RFC 9002 §6.2.4). */
   private probe(now: number, transmissions: Transmissions): void {
-    for (;;) {
+    for (let isDone = !transmissions.hasRoom(); !isDone;) {
       const handle = transmissions.oldestUnderWay();
       if (handle < 0) return;
-      const reliable = transmissions === this.reliable;
-      const deadline = reliable ? RELIABLE_DEADLINE : this.options.realtimeDeadline;
-      if (now - this.frames.since[handle]! > deadline) {
-        this.giveUp(handle, transmissions);
-        continue;
+      if (transmissions === this.realtime) isDone = this.repeatRealtime(now, handle);
+      else if (!this.expire(now, handle)) {
+        this.repeat(now, handle, transmissions, false);
+        isDone = true;
       }
-      if (transmissions.hasRoom()) this.repeat(now, handle, transmissions, false);
-      return;
     }
   }
 
@@ -541,9 +563,9 @@ export class Outbound {
     for (let k = 0; k < waiting; k++) if (!this.expire(now, into[k]!)) into[n++] = into[k]!;
     while (this.againCount > 0) {
       const handle = this.again[this.againHead]!;
-      this.againHead = (this.againHead + 1) % this.again.length;
-      this.againCount--;
-      if (this.frames.state[handle] !== FRAME_LOST || this.expire(now, handle)) continue;
+      const isAwaited = this.inAgain[handle] === AWAITED && !this.expire(now, handle);
+      this.unlistFirst();
+      if (!isAwaited) continue;
       this.reliable.release(handle);
       this.frames.state[handle] = FRAME_WAITING;
       into[n++] = handle;
@@ -559,7 +581,8 @@ export class Outbound {
     return Math.min(
       this.pacedUntil,
       this.copies.nextTime(),
-      this.parity.nextDue(),
+      // Without room it waits for what makes some: an acknowledgement or a timeout.
+      this.realtime.hasRoom() ? this.parity.nextDue() : Infinity,
       this.reliable.nextTimeout(),
       this.realtime.nextTimeout(),
     );
