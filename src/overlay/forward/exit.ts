@@ -78,13 +78,15 @@ export class Exit {
     this.order[this.count++] = i;
   }
 
-  /** Writes what was taken to the device. */
+  /** Writes to the device what was taken of a batch since the last call. */
   flush(batch: PacketBatch): void {
-    if (this.count === 0) return;
+    const { count } = this;
+    if (count === 0) return;
+    this.count = 0;
     let bytes = 0;
-    for (let k = 0; k < this.count; k++) bytes += batch.length[this.order[k]!]!;
-    const written = this.tun.write(batch, this.order, this.count);
-    if (written < this.count) this.counters.drop('tun-refused', this.count - written);
+    for (let k = 0; k < count; k++) bytes += batch.length[this.order[k]!]!;
+    const written = this.tun.write(batch, this.order, count);
+    if (written < count) this.counters.drop('tun-refused', count - written);
     this.counters.tunWrittenPackets += written;
     this.counters.tunWrittenBytes += bytes;
   }
