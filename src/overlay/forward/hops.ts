@@ -84,7 +84,10 @@ export class Hops {
         transmitter.repair(this.now, neighbour, encoder, epoch, number, frames, key),
       forgetParity: () => encoder.clear(),
       noteRepeat: (handle, isCopy) => this.noteRepeat(handle, isCopy),
-      release: (handle) => store.release(handle),
+      release: (handle) => {
+        transmitter.forget(handle);
+        store.release(handle);
+      },
     };
     const options = { random, realtimeDeadline, handles: store.slots };
     const outbound = new Outbound(now, store, wire, options);

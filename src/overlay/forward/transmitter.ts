@@ -32,6 +32,8 @@ export class Transmitter {
   private readonly changes = new Uint8Array(CAPACITY);
   private readonly neighbours: (Neighbour | undefined)[] = new Array<undefined>(CAPACITY).fill(undefined);
   private readonly order: Int32Array;
+  /** By handle: whether it stands in the list. */
+  private readonly listed: Uint8Array;
   private count = 0;
   private readonly parity: PacketBatch;
   private readonly scratch = new Uint8Array(RIDE_MAX);
@@ -43,6 +45,7 @@ export class Transmitter {
     private readonly sender: Sender,
   ) {
     this.order = new Int32Array(Math.max(CAPACITY, store.slots));
+    this.listed = new Uint8Array(store.slots);
     this.parity = createBatch(RECORD_HEADER + store.frameMax + REPAIR_OVERHEAD_MAX + RECORD_TAG, 1);
   }
 
@@ -56,9 +59,10 @@ export class Transmitter {
     repeatOf: number,
     change: number,
   ): void {
-    // A frame that is under way already may stand in the list: its bytes are sealed by then.
-    if (this.count === CAPACITY || (repeatOf >= 0 && this.isListed(handle))) this.flush(now);
+    // A frame that is to go twice is sealed twice, one after the other.
+    if (this.count === CAPACITY || this.listed[handle]) this.flush(now);
     const k = this.count++;
+    this.listed[handle] = 1;
     this.handles[k] = handle;
     this.epochs[k] = epoch;
     this.numbers[k] = number;
@@ -67,13 +71,31 @@ export class Transmitter {
     this.neighbours[k] = neighbour;
   }
 
+  /** The frame is done with, and its slot may be used again at once: it isn't sent any more. */
+  forget(handle: number): void {
+    if (!this.listed[handle]) return;
+    this.listed[handle] = 0;
+    const k = this.handles.indexOf(handle);
+    const last = --this.count;
+    this.handles.copyWithin(k, k + 1, last + 1);
+    this.epochs.copyWithin(k, k + 1, last + 1);
+    this.numbers.copyWithin(k, k + 1, last + 1);
+    this.repeats.copyWithin(k, k + 1, last + 1);
+    this.changes.copyWithin(k, k + 1, last + 1);
+    this.neighbours.copyWithin(k, k + 1, last + 1);
+  }
+
   /** Sends everything listed. */
   flush(now: number): void {
     const { store, order, sender, count } = this;
     if (count === 0) return;
     this.unseal();
     let n = 0;
-    for (let k = 0; k < count; k++) if (this.prepare(now, k)) order[n++] = this.handles[k]!;
+    for (let k = 0; k < count; k++) {
+      const handle = this.handles[k]!;
+      this.listed[handle] = 0;
+      if (this.prepare(now, k)) order[n++] = handle;
+    }
     this.count = 0;
     const sealed = sender.seal(store.batch, order, n);
     for (let k = 0; k < sealed; k++) store.sealed[order[k]!] = 1;
@@ -101,11 +123,6 @@ export class Transmitter {
     if (!sender.addressOne(parity, 0, next, LANE_REALTIME, ECN_ECT0)) return;
     writeNumber(parity.view, 0, epoch, number);
     sender.sealAndSend(parity, FIRST, 1);
-  }
-
-  private isListed(handle: number): boolean {
-    for (let k = 0; k < this.count; k++) if (this.handles[k] === handle) return true;
-    return false;
   }
 
   private unseal(): void {
