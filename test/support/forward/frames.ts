@@ -27,6 +27,9 @@ export interface FrameFields {
   to: number;
   sequence?: number;
   flow?: number;
+  /** Back to the flow's packet before. */
+  distance?: number;
+  epoch?: number;
 }
 
 export function frame(fields: FrameFields, payload: Uint8Array = new Uint8Array(0)): Uint8Array {
@@ -40,10 +43,12 @@ export function frame(fields: FrameFields, payload: Uint8Array = new Uint8Array(
     to,
     sequence = 1,
     flow = 0,
+    distance = 0,
+    epoch = 7,
   } = fields;
   const bytes = new Uint8Array(ROUTED_HEADER_SIZE + payload.length);
   const view = new DataView(bytes.buffer);
-  writeRoutedHeader(view, 0, type, flags, service, ecn, ttl, from, to, 7, 0, sequence, flow);
+  writeRoutedHeader(view, 0, type, flags, service, ecn, ttl, from, to, epoch, distance, sequence, flow);
   bytes.set(payload, ROUTED_HEADER_SIZE);
   return bytes;
 }

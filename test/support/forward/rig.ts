@@ -29,7 +29,10 @@ import { ControlRecords } from '../../../src/overlay/forward/control-records.js'
 import { Counters } from '../../../src/overlay/forward/counters.js';
 import { Entry } from '../../../src/overlay/forward/entry.js';
 import type { Hops } from '../../../src/overlay/forward/hops.js';
-import { createRecovery } from '../../../src/overlay/forward/recovery.js';
+import type { OrderedExit } from '../../../src/overlay/forward/ordered-exit.js';
+import type { FrameStore } from '../../../src/overlay/forward/store.js';
+import type { FlowOrder } from '../../../src/overlay/egress/flow-order.js';
+import { createRecovery, type RecoveryLimits } from '../../../src/overlay/forward/recovery.js';
 import { IcmpWriter } from '../../../src/overlay/forward/icmp-writer.js';
 import { LaneTable } from '../../../src/overlay/forward/lanes.js';
 import type { Neighbour } from '../../../src/overlay/forward/neighbour.js';
@@ -41,7 +44,14 @@ import { type EchoAnswer, SlowPath } from '../../../src/overlay/forward/slow-pat
 import { Link } from '../../../src/overlay/link/link.js';
 import { NOBODY, type OwnedPrefix, PrefixTable } from '../../../src/overlay/route/prefix-table.js';
 import { encodeTables, ForwardingTables, type TableNode } from '../../../src/overlay/route/tables.js';
-import { readReceiverIndex, writeRecordHeader } from '../../../src/overlay/wire/record.js';
+import {
+  readCounter,
+  readNumber,
+  readNumberEpoch,
+  readReceiverIndex,
+  writeNumber,
+  writeRecordHeader,
+} from '../../../src/overlay/wire/record.js';
 import { prefixOf } from '../sim/identities.js';
 import { TestTime } from '../../unit/io/virtual-time.js';
 
@@ -54,6 +64,9 @@ export const EPOCH = 0xbeef;
 /** IPv6 addresses are written out for `prefixOf`. */
 const six = (n: number): string => `fd77:0:0:0:0:0:0:${n.toString(16)}`;
 const four = (n: number): string => `10.0.0.${n}`;
+
+/** Most sessions of a neighbour. */
+const SESSIONS = 2;
 
 const RIG_LIMITS = {
   stored: 256,
@@ -104,6 +117,19 @@ export function rigTables(nextHops: Readonly<Record<number, number>> = NEXT_HOPS
   return new ForwardingTables(encodeTables(nodes, ids.indexOf(SELF), PrefixTable.build(owned)).buffers);
 }
 
+/** A record as a neighbour got it. */
+export interface TakenRecord {
+  lane: number;
+  body: Uint8Array;
+  trafficClass: number;
+  source: string;
+  counter: number;
+  epoch: number;
+  number: number;
+  /** Counted from 1. */
+  session: number;
+}
+
 /** A neighbour as the test plays it: the other end of a session with LANES lanes. */
 export class Peer {
   /** Everything that came for it, sealed, oldest first. */
@@ -114,7 +140,7 @@ export class Peer {
     readonly nodeId: number,
     readonly address: string,
     readonly neighbour: Neighbour,
-    private readonly aead: Aead,
+    readonly aead: Aead,
     /** The node's address that it sends to. */
     private readonly to: string,
     private readonly network: MemoryNetwork,
@@ -127,8 +153,24 @@ export class Peer {
 
   /** A datagram to the node: `body` sealed as this peer does. */
   seal(body: Uint8Array, lane = LANE_BEST_EFFORT, counter = this.counters[lane]++): Uint8Array {
+    return this.sealRecord(body, lane, counter, 0, 0);
+  }
+
+  /** Likewise a numbered record. */
+  sealNumbered(body: Uint8Array, lane: number, number: number, epoch = 0): Uint8Array {
+    return this.sealRecord(body, lane, this.counters[lane]++, number, epoch);
+  }
+
+  private sealRecord(
+    body: Uint8Array,
+    lane: number,
+    counter: number,
+    number: number,
+    epoch: number,
+  ): Uint8Array {
     const batch = createBatch(RECORD_HEADER + body.length + RECORD_TAG, 1);
     writeRecordHeader(batch.view, 0, this.index(lane), counter);
+    writeNumber(batch.view, 0, epoch, number);
     batch.bytes.set(body, RECORD_HEADER);
     batch.length[0] = RECORD_HEADER + body.length;
     batch.key[0] = lane;
@@ -148,16 +190,26 @@ export class Peer {
   }
 
   /** Takes out what came and opens it; throws at what is no record that this peer can open. */
-  take(): { lane: number; body: Uint8Array; trafficClass: number; source: string }[] {
+  take(): TakenRecord[] {
     return this.datagrams.splice(0).map(({ bytes, trafficClass, source }) => {
       const batch = createBatch(bytes.length, 1);
       batch.bytes.set(bytes);
       batch.length[0] = bytes.length;
-      const lane = readReceiverIndex(batch.view, 0) - 1000 * this.nodeId;
-      batch.key[0] = LANES + lane;
+      const index = readReceiverIndex(batch.view, 0) - 1000 * this.nodeId;
+      const [lane, before] = [index % 100, Math.floor(index / 100)];
+      batch.key[0] = 2 * LANES * before + LANES + lane;
       if (this.aead.open(batch, Int32Array.of(0), 1) !== 1) throw new Error(`n${this.nodeId} can't open it`);
-      const body = batch.bytes.slice(RECORD_HEADER, batch.length[0]);
-      return { lane, body, trafficClass, source: source.address };
+      const { view } = batch;
+      return {
+        lane,
+        body: batch.bytes.slice(RECORD_HEADER, batch.length[0]),
+        trafficClass,
+        source: source.address,
+        counter: readCounter(view, 0),
+        epoch: readNumberEpoch(view, 0),
+        number: readNumber(view, 0),
+        session: before + 1,
+      };
     });
   }
 }
@@ -221,6 +273,10 @@ export interface RigOptions {
   services?: Partial<ServiceDefaults>;
   /** Another engine than node:crypto. */
   aead?: (slots: number) => Aead;
+  /** Of recovery, other than the rig's own. */
+  limits?: Partial<RecoveryLimits>;
+  /** DSCP bits of the outer header, in place, given those of the inner one or of the datagram that came; zero by default. */
+  outerClass?: (inPlace: number) => number;
 }
 
 export class ForwardRig {
@@ -251,6 +307,10 @@ export class ForwardRig {
   /** Neighbours whose links have something to send, or to wait for. */
   readonly touched = new Set<number>();
   readonly hops: Hops;
+  readonly store: FrameStore;
+  readonly order: FlowOrder;
+  readonly exit: OrderedExit;
+  readonly flows = new FlowCache({ capacity: 64 });
   private readonly lanes = new LaneTable();
 
   constructor(options: RigOptions = {}) {
@@ -295,8 +355,9 @@ export class ForwardRig {
       },
     });
     const batch = createBatch(1 << 18, 256, 32);
-    const flows = new FlowCache({ capacity: 64 });
-    const { hops, hopFrames, store, exit } = createRecovery(
+    const { flows } = this;
+    const { outerClass = () => 0 } = options;
+    const { hops, hopFrames, store, exit, order } = createRecovery(
       {
         io,
         tun,
@@ -310,9 +371,12 @@ export class ForwardRig {
         capacity: Math.max(256, outCapacity),
         touch: ({ nodeId }) => this.touched.add(nodeId),
       },
-      RIG_LIMITS,
+      { ...RIG_LIMITS, ...options.limits },
     );
     this.hops = hops;
+    this.store = store;
+    this.order = order;
+    this.exit = exit;
     this.arrival = new Arrival({
       udp,
       aead,
@@ -326,7 +390,7 @@ export class ForwardRig {
       slow: this.slow,
       counters,
       self: SELF,
-      outerClass: () => 0,
+      outerClass,
       batch,
     });
     const read = createBatch(1 << 18, readCapacity);
@@ -345,7 +409,7 @@ export class ForwardRig {
         counters,
         self: SELF,
         epoch: EPOCH,
-        outerClass: () => 0,
+        outerClass,
         whenWritable,
         read,
         out,
@@ -370,6 +434,32 @@ export class ForwardRig {
     for (const neighbour of this.neighbours.values()) this.hops.pump(this.time.now(), neighbour);
   }
 
+  /** Time passes, and what is due with neighbours and at the exit is done when it is. */
+  run(micros: number): void {
+    const end = this.time.now() + micros;
+    for (let runs = 0; ; runs++) {
+      const all = [...this.neighbours.values()];
+      const due = Math.min(this.exit.nextTimeout(), ...all.map((each) => this.hops.nextTimeout(each)));
+      if (runs > 10_000) throw new Error('timers without end');
+      if (due > end) break;
+      this.time.advance(Math.max(0, due - this.time.now()));
+      const now = this.time.now();
+      this.exit.timeout(now);
+      for (const each of all) this.hops.timeout(now, each);
+      this.pump();
+      for (const each of all) this.sendAcks(now, each);
+    }
+    this.time.advance(end - this.time.now());
+  }
+
+  private sendAcks(now: number, neighbour: Neighbour): void {
+    const { control } = this;
+    const inbound = neighbour.hop?.inbound;
+    if (!inbound?.isDue(now)) return;
+    const end = inbound.writeAcks(now, control.view, control.at, control.at + 400);
+    control.send(neighbour, end - control.at);
+  }
+
   /** Lets everything under way arrive. */
   settle(micros = 1): void {
     this.time.advance(micros);
@@ -386,13 +476,12 @@ export class ForwardRig {
   }
 
   private join(nodeId: number, slot: number, address: string, local: string): Peer {
-    const theirs = createPlainAead(2 * LANES);
-    const sessions = new SessionSet();
+    const theirs = createPlainAead(SESSIONS * 2 * LANES);
     const neighbour: Neighbour = {
       nodeId,
       name: `n${nodeId}`,
       slot,
-      sessions,
+      sessions: new SessionSet(),
       link: new Link(() => 7, 0),
       hop: undefined,
       up: true,
@@ -402,27 +491,53 @@ export class ForwardRig {
       packetsReceived: 0,
       bytesReceived: 0,
     };
+    writeEndpoint(this.udp.endpoints, slot, { host: address, port: 7100, local });
+    this.neighbours.set(nodeId, neighbour);
+    const peer = new Peer(nodeId, address, neighbour, theirs, local, this.network);
+    this.install(peer, 1);
+    this.network.bind({ address: textOf(address), port: 7100 }, (datagram) => peer.datagrams.push(datagram));
+    return peer;
+  }
+
+  /** The `n`th session with a peer, which seals from now on; the peer itself goes on with its first. */
+  private install(peer: Peer, n: number): void {
+    const { nodeId, neighbour } = peer;
+    const first = 2 * LANES * (n - 1);
     const lanes = Array.from({ length: LANES }, (_, lane) => {
-      const [receive, send] = [8 * slot + lane, 8 * slot + LANES + lane];
-      const key = (n: number) => new Uint8Array(32).fill(n);
+      const [receive, send] = [0, LANES].map((way) => this.keySlot(peer, n) + way + lane);
+      const key = (fill: number) => new Uint8Array(32).fill(fill);
       this.aead.setKey(receive, 'aes-256-gcm', key(receive));
       this.aead.setKey(send, 'aes-256-gcm', key(send));
-      theirs.setKey(lane, 'aes-256-gcm', key(receive));
-      theirs.setKey(LANES + lane, 'aes-256-gcm', key(send));
-      this.lanes.add(100 * nodeId + lane, {
+      peer.aead.setKey(first + lane, 'aes-256-gcm', key(receive));
+      peer.aead.setKey(first + LANES + lane, 'aes-256-gcm', key(send));
+      this.lanes.add(100 * nodeId + 10 * (n - 1) + lane, {
         neighbour,
-        session: nodeId,
+        session: nodeId + 100 * (n - 1),
         lane,
         key: receive,
         window: new ReplayWindow(),
       });
-      return { index: 1000 * nodeId + lane, key: send };
+      return { index: 1000 * nodeId + 100 * (n - 1) + lane, key: send };
     });
-    sessions.install(0, nodeId, false, lanes);
-    writeEndpoint(this.udp.endpoints, slot, { host: address, port: 7100, local });
-    this.neighbours.set(nodeId, neighbour);
-    const peer = new Peer(nodeId, address, neighbour, theirs, local, this.network);
-    this.network.bind({ address: textOf(address), port: 7100 }, (datagram) => peer.datagrams.push(datagram));
-    return peer;
+    (neighbour.sessions as SessionSet).install(0, nodeId + 100 * (n - 1), false, lanes);
+  }
+
+  private keySlot({ neighbour }: Peer, session: number): number {
+    return 2 * LANES * (neighbour.slot + 3 * (session - 1));
+  }
+
+  /** A second session takes over from the first, whose keys stay. */
+  rekey(peer: Peer): void {
+    this.install(peer, 2);
+  }
+
+  /** The keys by which the `n`th session seals are gone. */
+  forgetKeys(peer: Peer, n: number): void {
+    for (let lane = 0; lane < LANES; lane++) this.aead.clearKey(this.keySlot(peer, n) + LANES + lane);
+  }
+
+  /** No session seals any more. */
+  endSession({ neighbour }: Peer): void {
+    (neighbour.sessions as SessionSet).clear();
   }
 }
