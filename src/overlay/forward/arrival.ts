@@ -19,14 +19,17 @@ import {
   readDestination,
   readEcn,
   readRoutedType,
+  readService,
   readTtl,
   ROUTED_OK,
   ROUTED_REJECTS,
+  SERVICE_REALTIME,
+  SERVICE_RELIABLE,
   writeEcn,
   writeTtl,
 } from '../wire/routed.js';
 import { LANE_BEST_EFFORT, LANE_REALTIME, LANE_RELIABLE } from '../wire/lanes.js';
-import { ARRIVAL_DUPLICATE } from '../link/recovery/arrivals.js';
+import { ARRIVAL_DUPLICATE, ARRIVAL_NEW } from '../link/recovery/arrivals.js';
 import {
   DATAGRAM_RECORD,
   readCounter,
@@ -78,6 +81,8 @@ export class Arrival {
   private onwardCount = 0;
   /** Of the numbered record at hand. */
   private repeatOf = -1;
+  /** Whether the epoch of its number is the present one. */
+  private isPresent = false;
   /** The destination of the packet before, which is mostly that of the next. */
   private lastDestination = -1;
   private lastNext: Neighbour | undefined;
@@ -155,7 +160,8 @@ export class Arrival {
     const frame = at + RECORD_HEADER;
     const routed = isRouted(view.getUint8(frame)) ? frame : this.linkFrames(now, lane, frame, length);
     if (lane.lane >= LANE_RELIABLE && !this.isNew(now, lane, i, routed === frame)) return;
-    if (lane.lane === LANE_REALTIME) this.decode(now, lane, i, routed, frame + length - routed);
+    if (lane.lane === LANE_REALTIME && this.isPresent)
+      this.decode(now, lane, i, routed, frame + length - routed);
     if (routed >= 0) this.routed(now, lane, i, routed, frame + length - routed);
   }
 
@@ -188,6 +194,7 @@ export class Arrival {
     );
     if (lane === LANE_REALTIME && arrivals.epoch !== epoch) hop.decoder.reset();
     hops.noteArrival(neighbour);
+    this.isPresent = verdict === ARRIVAL_NEW;
     if (verdict !== ARRIVAL_DUPLICATE) return true;
     counters.duplicates++;
     return false;
@@ -260,14 +267,16 @@ export class Arrival {
     const data = readRoutedType(view, frame) === FRAME_DATA;
     if (data) sender.noteData(now, neighbour);
     if (readDestination(view, frame) !== self) this.forward(now, lane, i, frame, length, data);
-    else if (data) this.takeOut(now, lane, i, frame, length);
+    else if (data) this.takeOut(now, i, frame, length);
     else slow.routedForUs(now, view, frame, length);
   }
 
-  private takeOut(now: number, lane: number, i: number, frame: number, length: number): void {
+  /** What a flow's service asks of the exit holds by whatever lane the frame came: one too large to be kept goes best-effort. */
+  private takeOut(now: number, i: number, frame: number, length: number): void {
     const { batch, exit } = this.parts;
-    if (lane === LANE_RELIABLE) exit.takeReliable(now, batch, i, frame, length);
-    else if (lane === LANE_REALTIME) exit.takeRealtime(batch, i, frame, length);
+    const service = readService(batch.view, frame);
+    if (service === SERVICE_RELIABLE) exit.takeReliable(now, batch, i, frame, length);
+    else if (service === SERVICE_REALTIME) exit.takeRealtime(batch, i, frame, length);
     else exit.take(batch, i, frame, length);
   }
 

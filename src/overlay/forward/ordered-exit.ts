@@ -83,8 +83,8 @@ export class OrderedExit {
     const verdict = order.arrive(now, source, epoch, flow, sequence, distance, this.waitFor(source));
     if (verdict === ARRIVE_DUPLICATE) counters.duplicates++;
     else {
-      if (verdict === ARRIVE_HOLD) this.hold(now, batch, i, frame, length);
-      else exit.take(batch, i, frame, length);
+      const isHeld = verdict === ARRIVE_HOLD && this.hold(now, batch, i, frame, length);
+      if (!isHeld) exit.take(batch, i, frame, length);
       this.deliverReady(now, batch);
     }
   }
@@ -113,14 +113,12 @@ export class OrderedExit {
     return true;
   }
 
-  private hold(now: number, batch: PacketBatch, i: number, frame: number, length: number): void {
-    const { io, order, store, counters } = this.parts;
+  /** Keeps packet `i` until its turn; false where it can't be: out of order is better than not at all. */
+  private hold(now: number, batch: PacketBatch, i: number, frame: number, length: number): boolean {
+    const { io, order, store } = this.parts;
     this.deliverReady(now, batch); // what had to make room gives its slot back
     const slot = length > store.frameMax ? -1 : store.take();
-    if (slot < 0) {
-      counters.drop('queue-full');
-      return;
-    }
+    if (slot < 0) return false;
     batch.offset[i] = frame - RECORD_HEADER;
     batch.length[i] = length + RECORD_HEADER;
     this.one[0] = i;
@@ -128,6 +126,7 @@ export class OrderedExit {
     io.copy(batch, this.one, 1, store.batch, this.slot, FRAME_AT - RECORD_HEADER);
     store.frameLength[slot] = length;
     order.hold(slot);
+    return true;
   }
 
   /** Delivers what has its turn now, behind what the batch has brought so far. */
