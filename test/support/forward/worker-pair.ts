@@ -17,6 +17,7 @@ import { ForwardingWorker } from '../../../src/agent/worker/forwarding-worker.js
 import { KEY_SLOTS, MAX_NEIGHBOURS } from '../../../src/agent/worker/sizes.js';
 import { NOBODY, type OwnedPrefix, PrefixTable } from '../../../src/overlay/route/prefix-table.js';
 import { encodeTables } from '../../../src/overlay/route/tables.js';
+import { readReceiverIndex, RECORD_FIRST_BYTE } from '../../../src/overlay/wire/record.js';
 import { prefixOf } from '../sim/identities.js';
 import { Random } from '../sim/random.js';
 import { TestTime } from '../../unit/io/virtual-time.js';
@@ -40,9 +41,11 @@ export class WorkerPair {
   readonly sent: MemoryDatagram[] = [];
   /** False swallows a datagram. */
   passes: (datagram: MemoryDatagram) => boolean = () => true;
+  /** µs that a datagram takes. */
+  delay: (datagram: MemoryDatagram) => number = () => 1000;
   readonly network = createMemoryNetwork(this.time, (datagram) => {
     this.sent.push(datagram);
-    return this.passes(datagram) ? 1000 : undefined;
+    return this.passes(datagram) ? this.delay(datagram) : undefined;
   });
   readonly a: PlayedWorker;
   readonly b: PlayedWorker;
@@ -133,6 +136,18 @@ export class WorkerPair {
   }
 }
 
+/** The lane of a datagram between two workers of a pair; -1: it is no record. */
+export function laneOf({ bytes }: MemoryDatagram): number {
+  return bytes[0] === RECORD_FIRST_BYTE
+    ? readReceiverIndex(new DataView(bytes.buffer, bytes.byteOffset), 0) % 10
+    : -1;
+}
+
+/** Whether a worker of a pair sent a datagram. */
+export function isFrom(side: Side, { source }: MemoryDatagram): boolean {
+  return source.address === ADDRESS[side];
+}
+
 /** Nodes 1 and 2 own 10.0.0.1 and 10.0.0.2. */
 function tablesOf(side: Side): ArrayBuffer[] {
   const nodes = [1, 2].map((nodeId) => ({
@@ -146,7 +161,7 @@ function tablesOf(side: Side): ArrayBuffer[] {
       notAfter: 9e15,
     },
     nextHop: nodeId,
-    cost: 1,
+    cost: 2000,
     hops: 1,
   }));
   const owned: OwnedPrefix[] = nodes.map(({ certificate }, owner) => ({
