@@ -339,6 +339,7 @@ export class Outbound {
 
   private sendOne(now: number, handle: number, verdict: number): number {
     const { stats, frames } = this;
+    if (this.expire(now, handle)) return 0;
     let change = CHANGE_NONE;
     if (verdict === QUEUE_MARK) {
       change = CHANGE_MARK;
@@ -347,11 +348,6 @@ export class Outbound {
       change = CHANGE_VOID;
       stats.dropped++;
       frames.frameLength[handle] = ROUTED_HEADER_SIZE;
-    }
-    if (now - frames.since[handle]! > RELIABLE_DEADLINE) {
-      stats.expired++;
-      this.wire.release(handle);
-      return 0;
     }
     this.first(now, handle, this.reliable, change);
     this.protect(now, handle);
@@ -556,11 +552,9 @@ export class Outbound {
     return this.suspendedAt !== Infinity;
   }
 
-  /** While suspended: gives every frame that may still go another way in time back in `into`; returns how many. */
+  /** While suspended: gives every frame that may still go another way in time back in `into`, those sent before first; returns how many. */
   takeBack(now: number, into: Int32Array): number {
-    const waiting = this.queue.clear(into);
     let n = 0;
-    for (let k = 0; k < waiting; k++) if (!this.expire(now, into[k]!)) into[n++] = into[k]!;
     while (this.againCount > 0) {
       const handle = this.again[this.againHead]!;
       const isAwaited = this.inAgain[handle] === AWAITED && !this.expire(now, handle);
@@ -570,6 +564,9 @@ export class Outbound {
       this.frames.state[handle] = FRAME_WAITING;
       into[n++] = handle;
     }
+    const waiting = into.subarray(n);
+    const count = this.queue.clear(waiting);
+    for (let k = 0; k < count; k++) if (!this.expire(now, waiting[k]!)) into[n++] = waiting[k]!;
     return n;
   }
 
