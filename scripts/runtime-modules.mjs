@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const BUILD_ONLY = new Set(['node-gyp', 'node-addon-api']);
+const BUILD_ONLY = new Set(['node-gyp']);
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const { packages } = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8'));

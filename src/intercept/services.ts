@@ -1,10 +1,8 @@
 /** The services that a flow may have, and which one it gets where no rule names one. */
+import { SERVICE_BEST_EFFORT, SERVICE_REALTIME, SERVICE_RELIABLE } from '../overlay/wire/routed.js';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from './packet.js';
 
-/** Service numbers as they stand in the routed header (docs/wire-format.md). */
-export const SERVICE_BEST_EFFORT = 0;
-export const SERVICE_RELIABLE = 1;
-export const SERVICE_REALTIME = 2;
+export { SERVICE_BEST_EFFORT, SERVICE_REALTIME, SERVICE_RELIABLE };
 
 /** By service number. */
 export const SERVICE_NAMES = ['best-effort', 'reliable', 'realtime'] as const;

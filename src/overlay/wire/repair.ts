@@ -18,12 +18,10 @@
  * longest. They are at most 15 bytes more than that frame with the link frame's head and 16 with the longest mask, so that parity
  * of full-size packets (inner MTU 1380) fits 1500 over IPv6 too. A coefficient follows from key and number (`repairCoefficient`).
  */
-import { LINK_FRAME_HEAD } from './frames.js';
+import { FRAME_REPAIR, LINK_FRAME_HEAD } from './frames.js';
 import { NUMBER_MASK } from './record.js';
 import type { RejectReason } from './reject.js';
 import { ROUTED_HEADER_SIZE } from './routed.js';
-
-export const FRAME_REPAIR = 0x07;
 
 /** Most frames in a window. */
 export const REPAIR_WINDOW_MAX = 32;

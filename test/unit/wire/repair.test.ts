@@ -1,9 +1,9 @@
+import { FRAME_REPAIR } from '../../../src/overlay/wire/frames.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LINK_FRAME_HEAD, LinkFrames } from '../../../src/overlay/wire/frames.js';
 import { NUMBER_MASK } from '../../../src/overlay/wire/record.js';
 import {
-  FRAME_REPAIR,
   readRepair,
   repairCoefficient,
   RepairHead,
