@@ -38,7 +38,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/overlay/**/*.ts', 'src/crypto/**/*.ts', 'src/intercept/**/*.ts'],
+    files: ['src/{overlay,crypto,intercept,rate-limit}/**/*.ts'],
     rules: {
       'no-restricted-globals': ['error', ...impureGlobals],
       'no-restricted-properties': [

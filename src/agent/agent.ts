@@ -7,7 +7,7 @@ import { type Action, Handshaker, keyPairOf, noiseCrypto, type Verified } from '
 import { type NodeCertificate, signRaw, verifyRaw } from '../crypto/identity/index.js';
 import type { CertificateFault } from '../crypto/handshake/index.js';
 import type { Cipher } from '../io/ports.js';
-import { TokenBucket } from '../intercept/rate-limit.js';
+import { TokenBucket } from '../rate-limit/token-bucket.js';
 import { Router } from '../overlay/route/router.js';
 import type { RouterAction, RouterNotice } from '../overlay/route/actions.js';
 import { LANES } from '../overlay/wire/lanes.js';
@@ -62,7 +62,7 @@ export class Agent {
 
   constructor(private readonly parts: AgentParts) {
     const { identity, clock, ciphers, epoch, random } = parts;
-    this.complaints = new TokenBucket(1, 10, clock.now());
+    this.complaints = new TokenBucket(10, 1_000_000, clock.now());
     this.node = identity.verified.certificate;
     const sign = (message: Uint8Array) => signRaw(identity.key, message);
     this.handshaker = new Handshaker<NodeCertificate, Endpoint>({

@@ -4,7 +4,8 @@
  */
 import { createBatch, type PacketBatch } from '../../io/batch.js';
 import type { Aead, Io, MicroTimer, TunDevice, UdpSocket } from '../../io/ports.js';
-import { SourceBuckets, TokenBucket } from '../../intercept/rate-limit.js';
+import { SourceBuckets } from '../../rate-limit/source-buckets.js';
+import { TokenBucket } from '../../rate-limit/token-bucket.js';
 import { FlowCache } from '../../intercept/flow-cache.js';
 import { compileRules } from '../../intercept/rules.js';
 import { DEFAULT_SERVICES } from '../../intercept/services.js';
@@ -85,7 +86,7 @@ export class ForwardingWorker {
     );
     const routes = new Routes(this.neighbours.byId);
     const control = new ControlRecords(sender);
-    const icmp = new IcmpWriter(tun, new TokenBucket(100, 50, now), (version) =>
+    const icmp = new IcmpWriter(tun, new TokenBucket(50, 10_000, now), (version) =>
       routes.address(self, version),
     );
     const recent = new RecentHeaders();
@@ -98,9 +99,9 @@ export class ForwardingWorker {
       icmp,
       recent,
       counters,
-      handshakes: new SourceBuckets(64, 50, 32, random(), now),
-      errors: new TokenBucket(100, 50, now),
-      refusals: new TokenBucket(1000, 200, now),
+      handshakes: new SourceBuckets(64, 32, 20_000, random(), now),
+      errors: new TokenBucket(50, 10_000, now),
+      refusals: new TokenBucket(200, 1000, now),
       self,
       epoch,
       shell: this,

@@ -1,25 +1,5 @@
-/** How many handshakes are served: a bucket of tokens for all, and one for each source. Times in µs. */
-
-export class TokenBucket {
-  private tokens: number;
-  private last: number | undefined;
-
-  constructor(
-    private readonly perSecond: number,
-    private readonly burst: number,
-  ) {
-    this.tokens = burst;
-  }
-
-  take(now: number): boolean {
-    const elapsed = Math.max(0, now - (this.last ?? now));
-    this.tokens = Math.min(this.burst, this.tokens + (elapsed * this.perSecond) / 1e6);
-    this.last = now;
-    if (this.tokens < 1) return false;
-    this.tokens -= 1;
-    return true;
-  }
-}
+/** How many handshakes each source is served. */
+import { TokenBucket } from '../../rate-limit/token-bucket.js';
 
 /** A bucket per source, for at most `capacity` sources; the one that was made first is forgotten first. */
 export class SourceBuckets {
@@ -28,14 +8,16 @@ export class SourceBuckets {
   constructor(
     private readonly perSecond: number,
     private readonly burst: number,
+    /** Sources that are remembered. */
     private readonly capacity: number,
   ) {}
 
+  /** `now` in µs. */
   take(source: string, now: number): boolean {
     let bucket = this.buckets.get(source);
     if (bucket === undefined) {
       if (this.buckets.size >= this.capacity) this.buckets.delete(this.buckets.keys().next().value!);
-      bucket = new TokenBucket(this.perSecond, this.burst);
+      bucket = new TokenBucket(this.burst, 1e6 / this.perSecond, now);
       this.buckets.set(source, bucket);
     }
     return bucket.take(now);

@@ -22,7 +22,8 @@ import {
 } from './datagram.js';
 import type { RejectReason } from './failure.js';
 import { clearKeys } from './lanes.js';
-import { SourceBuckets, TokenBucket } from './limiter.js';
+import { TokenBucket } from '../../rate-limit/token-bucket.js';
+import { SourceBuckets } from './limiter.js';
 import { encodeVerdict } from './payload.js';
 import type { HandshakeLimits, PeerCertificate } from './types.js';
 
@@ -88,7 +89,7 @@ export class Responder<C extends PeerCertificate, E> {
     ) => (() => void) | undefined,
   ) {
     const limits = (this.limits = { ...DEFAULT_LIMITS, ...context.options.limits });
-    this.bucket = new TokenBucket(limits.perSecond, limits.burst);
+    this.bucket = new TokenBucket(limits.burst, 1e6 / limits.perSecond, 0);
     this.sources = new SourceBuckets(limits.perSourceSecond, limits.perSourceBurst, MAX_SOURCES);
     this.cookies = new CookieJar(context.options.crypto, context.options.random);
   }

@@ -2,7 +2,7 @@ import { createBatch, type PacketBatch } from '../../io/batch.js';
 import type { TunDevice } from '../../io/ports.js';
 import { buildIcmpError, ICMP_ERROR_MAX, type IcmpErrorKind, mayAnswer } from '../../intercept/icmp.js';
 import { PacketInfo, PARSE_OK, parsePacket } from '../../intercept/packet.js';
-import type { TokenBucket } from '../../intercept/rate-limit.js';
+import type { TokenBucket } from '../../rate-limit/token-bucket.js';
 import { ERROR_NO_ROUTE, ERROR_PROHIBITED, ERROR_TOO_BIG, ERROR_TTL_EXCEEDED } from '../wire/error.js';
 
 const KIND_OF_ERROR: Readonly<Record<number, IcmpErrorKind>> = {

@@ -36,7 +36,8 @@ import { learnEndpoint } from './endpoint-learning.js';
 import type { IcmpWriter } from './icmp-writer.js';
 import type { ReceiveLane } from './lanes.js';
 import type { Neighbour } from './neighbour.js';
-import type { SourceBuckets, TokenBucket } from '../../intercept/rate-limit.js';
+import type { SourceBuckets } from '../../rate-limit/source-buckets.js';
+import type { TokenBucket } from '../../rate-limit/token-bucket.js';
 import type { RecentHeaders } from './recent-headers.js';
 import type { Routes } from './routes.js';
 

@@ -1,5 +1,5 @@
 /** What one neighbour may cost this node: work on what does not verify, and answers to its requests. */
-import { TokenBucket } from './token-bucket.js';
+import { TokenBucket } from '../../rate-limit/token-bucket.js';
 
 /** Tokens: a signature costs more than a certificate's refusal, which honest neighbours cause while a CA is replaced. */
 const FAULT = { capacity: 4000, interval: 20_000, signature: 40, certificate: 1 } as const;

@@ -47,7 +47,7 @@ import {
 } from './record.js';
 import { RoutingTable } from './routing-table.js';
 import type { TableNode } from './tables.js';
-import { TokenBucket } from './token-bucket.js';
+import { TokenBucket } from '../../rate-limit/token-bucket.js';
 import type { RouterTuning } from './tuning.js';
 import { DEFAULT_TUNING } from './tuning.js';
 import { Wanted } from './wanted.js';

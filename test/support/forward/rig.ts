@@ -9,7 +9,8 @@
 import { FlowCache } from '../../../src/intercept/flow-cache.js';
 import { compileRules, type Rule } from '../../../src/intercept/rules.js';
 import type { ServiceDefaults } from '../../../src/intercept/services.js';
-import { SourceBuckets, TokenBucket } from '../../../src/intercept/rate-limit.js';
+import { SourceBuckets } from '../../../src/rate-limit/source-buckets.js';
+import { TokenBucket } from '../../../src/rate-limit/token-bucket.js';
 import { createBatch, RECORD_HEADER, RECORD_TAG, type PacketBatch } from '../../../src/io/batch.js';
 import {
   createMemoryIo,
@@ -67,6 +68,9 @@ const four = (n: number): string => `10.0.0.${n}`;
 
 /** Most sessions of a neighbour. */
 const SESSIONS = 2;
+
+/** µs between tokens, where none are to come. */
+const NEVER = 1e15;
 
 const RIG_LIMITS = {
   stored: 256,
@@ -325,7 +329,7 @@ export class ForwardRig {
     this.udp = new NarrowUdp(io.createUdp({ host: '::', port: 7100, mark: 0, slots: 8 }) as UdpSocket);
     this.aead = (options.aead ?? createPlainAead)(64);
     const { tun, udp, aead, counters, lanes, recent } = this;
-    const bucket = () => new TokenBucket(0, tokens, 0);
+    const bucket = () => new TokenBucket(tokens, NEVER, 0);
     const sender = new Sender(udp, aead, counters, ({ nodeId }) => this.busy.push(nodeId));
     this.routes = new Routes(this.neighbours);
     const { routes } = this;
@@ -338,7 +342,7 @@ export class ForwardRig {
       icmp,
       recent,
       counters,
-      handshakes: new SourceBuckets(1, 0, tokens, 7, 0),
+      handshakes: new SourceBuckets(1, tokens, NEVER, 7, 0),
       errors: bucket(),
       refusals: bucket(),
       self: SELF,

@@ -6,7 +6,7 @@ import {
   type IcmpErrorKind,
 } from '../../../src/intercept/icmp.js';
 import { PacketInfo, PARSE_OK, parsePacket } from '../../../src/intercept/packet.js';
-import { TokenBucket } from '../../../src/intercept/rate-limit.js';
+import { TokenBucket } from '../../../src/rate-limit/token-bucket.js';
 import { bytesOf, ipv4, ipv6, naiveChecksum, placed, udp, V6_A } from './packets.js';
 
 const AT = 4;
@@ -151,7 +151,7 @@ describe('an ICMP error', () => {
 
 describe('the token bucket', () => {
   it('grants its burst at once, then its rate', () => {
-    const bucket = new TokenBucket(10, 3, 5_000_000);
+    const bucket = new TokenBucket(3, 100_000, 5_000_000);
     const grants = (now: number, tries: number): number =>
       Array.from({ length: tries }, () => bucket.take(now)).filter(Boolean).length;
     expect(grants(5_000_000, 10)).toBe(3);
@@ -165,7 +165,7 @@ describe('the token bucket', () => {
   });
 
   it('earns nothing from a clock that steps back', () => {
-    const bucket = new TokenBucket(1, 1, 10_000_000);
+    const bucket = new TokenBucket(1, 1_000_000, 10_000_000);
     expect(bucket.take(10_000_000)).toBe(true);
     expect(bucket.take(1)).toBe(false);
     expect(bucket.take(10_500_000)).toBe(false);

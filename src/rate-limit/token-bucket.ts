@@ -1,5 +1,5 @@
 /**
- * At most `capacity` at once and one more each `interval` µs. Counted in µs of credit, so that integers stay integers: a fraction that
+ * A token bucket, for what strangers or members can make this node do: at most `capacity` at once and one more each `interval` µs. Counted in µs of credit, so that integers stay integers: a fraction that
  * rounding keeps just below one would be due at once forever.
  */
 export class TokenBucket {
