@@ -9,7 +9,7 @@ import {
 import { flowHash, PacketInfo } from '../intercept/packet.js';
 import { ORIGIN_NAMES, SERVICE_NAMES } from '../intercept/services.js';
 import { PROTOCOLS } from './config/protocols.js';
-import { addressText } from './endpoint.js';
+import { formatAddress } from '../io/address.js';
 import type { IncomingFlowReport } from './messages.js';
 
 /** A node's name and the way to it, by its id. */
@@ -94,7 +94,7 @@ function ends({ protocol, source, sourcePort, destination, destinationPort }: Fl
 function text(words: readonly number[]): string {
   const view = new DataView(new ArrayBuffer(16));
   words.forEach((word, i) => view.setUint32(4 * i, word));
-  return addressText(new Uint8Array(view.buffer));
+  return formatAddress(new Uint8Array(view.buffer));
 }
 
 function reverse({

@@ -18,7 +18,7 @@ import { ForwardingWorker } from '../../src/agent/worker/forwarding-worker.js';
 import { KEY_SLOTS, MAX_NEIGHBOURS } from '../../src/agent/worker/sizes.js';
 import { TrustStore } from '../../src/crypto/identity/index.js';
 import { DEFAULT_SERVICES } from '../../src/intercept/services.js';
-import { formatAddress, parseAddress } from '../../src/io/plain/address.js';
+import { formatAddress, parseAddress } from '../../src/io/address.js';
 import {
   createMemoryIo,
   type MemoryDatagram,

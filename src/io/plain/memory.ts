@@ -22,7 +22,7 @@ import {
   parseAddress,
   readEndpoint,
   writeEndpoint,
-} from './address.js';
+} from '../address.js';
 import { PureIo } from './pure.js';
 import { DatagramQueue } from './queue.js';
 import { Readiness, nextTurn, type Later } from './readiness.js';

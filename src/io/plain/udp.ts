@@ -17,7 +17,7 @@ import {
   readEndpoint,
   writeEndpoint,
   type Endpoint,
-} from './address.js';
+} from '../address.js';
 import { descriptorsOf } from './descriptors.js';
 import { markSocket } from './perl.js';
 import { DatagramQueue } from './queue.js';

@@ -19,7 +19,7 @@ import {
   type MemoryNetwork,
   type MemoryTun,
 } from '../../../src/io/plain/index.js';
-import { formatAddress, parseAddress } from '../../../src/io/plain/address.js';
+import { formatAddress, parseAddress } from '../../../src/io/address.js';
 import { createPlainAead } from '../../../src/io/plain/aead.js';
 import type { Aead, Io, UdpSocket } from '../../../src/io/ports.js';
 import { ReplayWindow } from '../../../src/crypto/replay-window.js';

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { IPv6 } from 'ip-num';
 import { describe, expect, it } from 'vitest';
+import { formatAddress } from '../../../src/io/address.js';
 import { ENDPOINT_WORDS } from '../../../src/io/batch.js';
 import {
   addressBytes,
-  addressText,
   endpointKey,
   parseEndpoint,
   readEndpoint,
@@ -29,13 +29,13 @@ describe('an address as text', () => {
     ['1::', '1::'],
     ['FE80::A', 'fe80::a'],
   ])('%s is written as RFC 5952 has it: %s', (given, written) => {
-    expect(addressText(addressBytes(given))).toBe(written);
+    expect(formatAddress(addressBytes(given))).toBe(written);
   });
 
   it('names the same sixteen bytes again, and ip-num reads the same number from it', () => {
     fc.assert(
       fc.property(fc.oneof(bytes16, sparse), (bytes) => {
-        const text = addressText(bytes);
+        const text = formatAddress(bytes);
         expect(addressBytes(text)).toEqual(bytes);
         if (text.includes('.')) return;
         const value = bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
@@ -45,7 +45,7 @@ describe('an address as text', () => {
   });
 
   it('never says "::" twice', () => {
-    fc.assert(fc.property(sparse, (bytes) => addressText(bytes).split('::').length <= 2));
+    fc.assert(fc.property(sparse, (bytes) => formatAddress(bytes).split('::').length <= 2));
   });
 });
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { PACKET_PARTIAL, createBatch } from '../../../src/io/batch.js';
-import { endpointOf, formatAddress, readEndpoint, writeEndpoint } from '../../../src/io/plain/address.js';
+import { endpointOf, formatAddress, readEndpoint, writeEndpoint } from '../../../src/io/address.js';
 import {
   MemoryTun,
   createMemoryIo,
@@ -84,7 +84,7 @@ describe('sockets in memory', () => {
     expect(received.map(({ from }) => from)).toEqual([
       '192.0.2.9 7100',
       '192.0.2.1 7100',
-      '2001:db8:0:0:0:0:0:1 7100',
+      '2001:db8::1 7100',
     ]);
   });
 

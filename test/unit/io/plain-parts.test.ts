@@ -10,7 +10,7 @@ import {
   parseAddress,
   readEndpoint,
   writeEndpoint,
-} from '../../../src/io/plain/address.js';
+} from '../../../src/io/address.js';
 import { createBootClock } from '../../../src/io/plain/clock.js';
 import { descriptorsOf } from '../../../src/io/plain/descriptors.js';
 import { createPlainIo } from '../../../src/io/plain/index.js';

@@ -1,8 +1,8 @@
 /**
- * Endpoint records in text and in words. An address is 16 raw network bytes, IPv4 as ::ffff:a.b.c.d (see ../batch.ts).
+ * Endpoint records in text and in words. An address is 16 raw network bytes, IPv4 as ::ffff:a.b.c.d (see batch.ts).
  */
 import { isIP, isIPv4, isIPv6 } from 'node:net';
-import { ENDPOINT_INTERFACE, ENDPOINT_LOCAL, ENDPOINT_PORT, ENDPOINT_WORDS } from '../batch.js';
+import { ENDPOINT_INTERFACE, ENDPOINT_LOCAL, ENDPOINT_PORT, ENDPOINT_WORDS } from './batch.js';
 
 export const ADDRESS_BYTES = 16;
 const MAPPED_PREFIX_BYTES = 12;
@@ -59,12 +59,17 @@ export function isUnspecified(address: Uint8Array): boolean {
   return address.subarray(from).every((byte) => byte === 0);
 }
 
-/** Dotted quad for a mapped address, else eight groups without compression; any parser takes both. */
+/** Dotted quad for a mapped address, else as RFC 5952 has it: the first of the longest runs of zero groups left out. */
 export function formatAddress(address: Uint8Array): string {
   if (isMappedIpv4(address)) return address.subarray(MAPPED_PREFIX_BYTES).join('.');
   const groups: string[] = [];
   for (let i = 0; i < ADDRESS_BYTES; i += 2) groups.push(((address[i] << 8) | address[i + 1]).toString(16));
-  return groups.join(':');
+  const text = groups.join(':');
+  const runs = [...text.matchAll(/(?:^|:)0(?::0)+(?=:|$)/g)];
+  const longest = runs.sort((a, b) => b[0].length - a[0].length)[0];
+  if (!longest) return text;
+  const tail = text.slice(longest.index + longest[0].length).replace(/^:/, '');
+  return `${text.slice(0, longest.index)}::${tail}`;
 }
 
 /** Writes an endpoint into slot `slot` of `words`. */
