@@ -7,6 +7,8 @@ import { sleep, Stage, until } from './stage.mjs';
 const FROM = 'lisbon';
 const TO = 'berlin';
 const AGENT_PORT = 7100;
+/** Of packets, on the wire that is made lossy. */
+const LOSS = '2%';
 const FILE_SIZE = 16 * 1024 * 1024;
 
 const MAP = `
@@ -69,6 +71,7 @@ class Story {
     await this.#step('curl', () => this.#curl());
     await this.#step('ssh', () => this.#ssh());
     await this.#step('iperf3', () => this.#iperf3());
+    await this.#step('lossy wire', () => this.#lossy());
     await this.#step('cut a wire', () => this.#cut());
   }
 
@@ -187,7 +190,31 @@ class Story {
 
   async #iperf3() {
     const rate = `${(await iperf3(this.stage, FROM, TO)).toFixed(0)} Mbit/s`;
+    this.cleanRate = rate;
     return [[`one TCP stream: ${rate}`, ['iperf3', rate, this.#bottleneck()]]];
+  }
+
+  /** The same while the first wire loses packets, which TCP alone takes for congestion. */
+  async #lossy() {
+    const { stage } = this;
+    const [via] = await this.#path();
+    await stage.link(FROM, via, '--loss', LOSS);
+    try {
+      const before = await this.#repaired(via);
+      const rate = `${(await iperf3(stage, FROM, TO)).toFixed(0)} Mbit/s`;
+      const repaired = (await this.#repaired(via)) - before;
+      if (repaired === 0) throw new Error(`nothing was sent again, though ${FROM} – ${via} loses ${LOSS}`);
+      const text = `${FROM} – ${via} loses ${LOSS}: one TCP stream ${rate}; ${repaired} packets were sent again, on that wire alone`;
+      return [[text, [`iperf3, ${LOSS} lost`, rate, `${this.cleanRate} without loss`]]];
+    } finally {
+      await stage.link(FROM, via, '--loss', '0%');
+    }
+  }
+
+  /** Packets that this host's agent has sent again to a neighbour. */
+  async #repaired(neighbour) {
+    const links = JSON.parse(await this.stage.causeway(FROM, 'links'));
+    return links.find(({ peer }) => peer === neighbour)?.recovery?.retransmissions ?? 0;
   }
 
   #bottleneck() {
