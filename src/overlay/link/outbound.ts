@@ -220,7 +220,17 @@ export class Outbound {
       this.sendRealtime(now, handle);
       return;
     }
-    this.enqueue(now, handle, markable);
+    if (this.mayPassQueue(now, handle)) this.pacer.spend(this.sendFirst(now, handle, CHANGE_NONE));
+    else this.enqueue(now, handle, markable);
+  }
+
+  /** Nothing waits, and window and pace allow it: the frame would leave the queue at the next `pump`, with nothing to say about it. */
+  private mayPassQueue(now: number, handle: number): boolean {
+    if (!this.queue.isEmpty || this.againCount > 0 || this.isSuspended || !this.reliable.hasRoom())
+      return false;
+    const bytes = this.sizeOf(handle);
+    const allowance = this.pacer.allowance(now, this.congestion.rate);
+    return allowance >= Math.min(bytes, BURST_BYTES) && this.windowAllows(bytes);
   }
 
   private enqueue(now: number, handle: number, markable: boolean): void {
@@ -349,6 +359,11 @@ export class Outbound {
       stats.dropped++;
       frames.frameLength[handle] = ROUTED_HEADER_SIZE;
     }
+    return this.sendFirst(now, handle, change);
+  }
+
+  /** Returns the frame's bytes. */
+  private sendFirst(now: number, handle: number, change: number): number {
     this.first(now, handle, this.reliable, change);
     this.protect(now, handle);
     return this.sizeOf(handle);
@@ -373,8 +388,9 @@ export class Outbound {
 
   private first(now: number, handle: number, transmissions: Transmissions, change: number): number {
     const { frames, wire } = this;
-    const number = transmissions.send(now, handle, this.sizeOf(handle));
-    this.noteSent(now, this.sizeOf(handle));
+    const bytes = this.sizeOf(handle);
+    const number = transmissions.send(now, handle, bytes);
+    this.noteSent(now, bytes);
     frames.state[handle] = FRAME_UNDER_WAY;
     this.stats.sent++;
     wire.transmit(handle, frames.lane[handle]!, transmissions.epoch, number, -1, change);
@@ -513,16 +529,30 @@ export class Outbound {
     else this.probe(now, transmissions);
   }
 
-  /** Sends again what nobody has heard of for too long, whatever the window says (RFC 9002 §6.2.4). */
+  /**
+   * Sends again what nobody has heard of for too long, or, where that is all too old, what waits; whatever the window says (RFC 9002
+   * §6.2.4).
+   */
   private probe(now: number, transmissions: Transmissions): void {
     for (let isDone = !transmissions.hasRoom(); !isDone;) {
       const handle = transmissions.oldestUnderWay();
-      if (handle < 0) return;
+      if (handle < 0) {
+        if (transmissions === this.reliable) this.probeWithQueued(now);
+        return;
+      }
       if (transmissions === this.realtime) isDone = this.repeatRealtime(now, handle);
       else if (!this.expire(now, handle)) {
         this.repeat(now, handle, transmissions, false);
         isDone = true;
       }
+    }
+  }
+
+  private probeWithQueued(now: number): void {
+    for (let sent = 0; sent === 0 && !this.queue.isEmpty;) {
+      const handle = this.queue.dequeue(now);
+      sent = this.sendOne(now, handle, this.queue.verdict);
+      this.pacer.spend(sent);
     }
   }
 
