@@ -132,6 +132,26 @@ describe('a reliable frame', () => {
     expect(rig.pool.used).toBe(1);
   });
 
+  it('that waits is what probes, when all that is under way is too old', () => {
+    const rig = warm();
+    rig.pinWindow(3 * (BYTES + FRAME_OVERHEAD));
+    rig.sendAll(3);
+    let feeding = rig.now + 5 * S;
+    while (rig.now < feeding) {
+      rig.run(100 * MS);
+      rig.send();
+      // The link is well again after two and a half seconds.
+      if (feeding - rig.now < 2.5 * S) {
+        rig.run(RTT);
+        rig.ackAll();
+      }
+    }
+    feeding = rig.now;
+    rig.run(S);
+    expect(rig.sent.filter(({ at }) => at > feeding - 2 * S).length).toBeGreaterThan(15);
+    expect(rig.outbound.stats.expired).toBeLessThan(3 + 25);
+  });
+
   it('is given up at its deadline, without an end to nothing being sent for it', () => {
     const rig = warm();
     const name = rig.send();
