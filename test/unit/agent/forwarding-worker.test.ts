@@ -1,11 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { FromWorker } from '../../../src/agent/messages.js';
+import { type FromWorker, OUTER_DSCP_COPY } from '../../../src/agent/messages.js';
 import { KEY_SLOTS, MAX_NEIGHBOURS } from '../../../src/agent/worker/sizes.js';
 import { MAX_SESSIONS } from '../../../src/crypto/session.js';
 import { DEFAULT_SERVICES } from '../../../src/intercept/services.js';
-import { WorkerPair } from '../../support/forward/worker-pair.js';
+import { LANE_RELIABLE } from '../../../src/overlay/wire/lanes.js';
+import { laneOf, WorkerPair } from '../../support/forward/worker-pair.js';
 import { Random } from '../../support/sim/random.js';
-import { buildPacket, UDP } from '../../support/native-packets.js';
+import { buildPacket, TCP, UDP } from '../../support/native-packets.js';
 
 const SECOND = 1_000_000;
 let pair: WorkerPair;
@@ -265,5 +266,71 @@ describe('rules', () => {
     expect(pair.report('a').drops['rule']).toBe(1);
     pair.tell('a', { type: 'rules', rules: [], defaults: DEFAULT_SERVICES });
     expect(ping('a', 'b')).toBe(true);
+  });
+});
+
+describe('recovered flows', () => {
+  const tcp = (tos: number, from: number, to: number) =>
+    buildPacket({ version: 4, protocol: TCP, payload: Uint8Array.of(1), from, to, tos, checksum: 'whole' });
+  /** Traffic class of the record that a packet of some traffic class leaves in. */
+  const outerOf = (tos: number): number => {
+    pair.sent.length = 0;
+    pair.a.tun.inject(tcp(tos, 1, 2));
+    pair.time.advance(10);
+    return pair.sent.find((datagram) => laneOf(datagram) === LANE_RELIABLE)!.trafficClass;
+  };
+
+  beforeEach(() => {
+    pair.join();
+    pair.time.advance(SECOND);
+  });
+
+  it('bear in the outer header the DSCP that the main thread says: none, a fixed one, the inner one', () => {
+    expect(outerOf(0x28)).toBe(2);
+    pair.tell('a', { type: 'outer-dscp', dscp: 46 });
+    expect(outerOf(0x28)).toBe((46 << 2) | 2);
+    pair.tell('a', { type: 'outer-dscp', dscp: OUTER_DSCP_COPY });
+    expect(outerOf(0x28)).toBe(0x28 | 2);
+    pair.tell('a', { type: 'outer-dscp', dscp: 0 });
+    expect(outerOf(0x28)).toBe(2);
+  });
+
+  it('are reported by link, once there were any: what was sent again, what was lost each way, what waits', () => {
+    expect(pair.report('a').links[0]!.recovery).toBeUndefined();
+    let count = 0;
+    pair.passes = (datagram) => laneOf(datagram) !== LANE_RELIABLE || ++count !== 5;
+    for (let i = 0; i < 20; i++) {
+      pair.a.tun.inject(tcp(0, 1, 2));
+      pair.time.advance(1000);
+    }
+    // Losses are judged as more comes.
+    pair.time.advance(SECOND);
+    pair.a.tun.inject(tcp(0, 1, 2));
+    pair.time.advance(SECOND);
+    const [a, b] = [pair.report('a').links[0]!.recovery!, pair.report('b').links[0]!.recovery!];
+    expect(a).toMatchObject({ retransmissions: 1, expired: 0, queuePackets: 0, inFlightBytes: 0 });
+    expect(b.in.before).toBeCloseTo(1 / 22, 3);
+    expect(a.windowBytes).toBeGreaterThan(1000);
+    expect(a.bytesPerSecond).toBeGreaterThan(1000);
+  });
+
+  it('are listed with what recovery did for them, at both ends', () => {
+    let count = 0;
+    pair.passes = (datagram) => laneOf(datagram) !== LANE_RELIABLE || ++count !== 5;
+    for (let i = 0; i < 20; i++) {
+      pair.a.tun.inject(tcp(0, 1, 2));
+      pair.time.advance(1000);
+    }
+    pair.time.advance(SECOND / 10);
+    const filter = { outgoing: true, incoming: true, idleMicros: SECOND, limit: 10 };
+    pair.tell('a', { type: 'flows', id: 1, filter });
+    pair.tell('b', { type: 'flows', id: 2, filter });
+    const [sent] = pair.take('a', 'flows');
+    const [got] = pair.take('b', 'flows');
+    expect([sent!.outgoing.length, sent!.incoming]).toEqual([1, []]);
+    expect(sent!.outgoing[0]).toMatchObject({ service: 1, packets: 20, retransmissions: 1, copies: 0 });
+    expect([got!.outgoing, got!.incoming.length]).toEqual([[], 1]);
+    expect(got!.incoming[0]).toMatchObject({ node: 1, delivered: 20, skipped: 0, duplicates: 0, held: 0 });
+    expect(got!.incoming[0]!.reordered).toBeGreaterThan(0);
   });
 });
