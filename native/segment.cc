@@ -3,7 +3,7 @@
 // For each packet of the order:
 //   1. check its offload columns against its bytes (JavaScript wrote the table)
 //   2. find room for all of its segments, or stop
-//   3. copy headers and payload segment by segment, back to back
+//   3. copy headers and payload segment by segment, back to back (segment) or each into a slot (scatter)
 //   4. make lengths, IPv4 id, TCP sequence and flags, and checksums right for each segment
 #include "segment.hh"
 
@@ -115,8 +115,9 @@ void fixHeaders(const Cut& cut, uint8_t* ip, int length, int k) {
   if (cut.checksummed) putPartial(transport + cut.field, cut.transportSum, bytes);
 }
 
-/** Writes segment `k` with its payload at `ip`; returns its length. */
-int writeSegment(const Cut& cut, int k, uint8_t* ip) {
+/** Writes segment `k` of packet `i`, with its payload, at `position`; returns its length. Its row gets source and flags. */
+int writeSegment(const Batch& from, int i, const Cut& cut, int k, const Batch& into, size_t position, int row) {
+  uint8_t* ip = into.bytes + position;
   const int before = k * cut.size;
   const int left = cut.length - cut.header - before;
   const int payload = k < cut.segments - 1 ? cut.size : left;
@@ -125,6 +126,8 @@ int writeSegment(const Cut& cut, int k, uint8_t* ip) {
   memcpy(ip + cut.header, cut.ip + cut.header + before, static_cast<size_t>(payload));
   if (cut.offload) fixHeaders(cut, ip, length, k);
   if (cut.complete) completeChecksum(ip + cut.start, static_cast<size_t>(length - cut.start), static_cast<size_t>(cut.field));
+  into.cell(kSource, row) = i;
+  into.cell(kFlags, row) = from.cell(kFlags, i) & ~(cut.complete ? kPacketPartial : 0);
   return length;
 }
 
@@ -145,15 +148,36 @@ SegmentResult segment(const Batch& from, const Order& order, const Batch& into, 
       continue;
     }
     if (result.produced + segments > capacity || position + room > into.size) break;
-    const int32_t flags = from.cell(kFlags, i) & ~(cut.complete ? kPacketPartial : 0);
     for (int k = 0; k < cut.segments; k++) {
-      const int length = writeSegment(cut, k, into.bytes + position + headroom);
       const int row = static_cast<int>(result.produced++);
+      const int length = writeSegment(from, i, cut, k, into, position + static_cast<size_t>(headroom), row);
       into.cell(kOffset, row) = static_cast<int32_t>(position);
       into.cell(kLength, row) = headroom + length;
-      into.cell(kSource, row) = i;
-      into.cell(kFlags, row) = flags;
       position += around + static_cast<size_t>(length);
+    }
+  }
+  return result;
+}
+
+SegmentResult scatter(const Batch& from, const Order& order, const Batch& into, const Order& slots, int at) {
+  SegmentResult result = {};
+  if (slots.count == 0) return result;  // a batch without rows has no slot size
+  const size_t slotSize = into.size / static_cast<size_t>(into.capacity), start = static_cast<size_t>(at);
+  for (; result.consumed < order.count; result.consumed++) {
+    const int i = order.index[result.consumed];
+    Cut cut;
+    const bool sound = check(from, i, &cut);
+    const int largest = cut.segments > 1 ? cut.header + cut.size : cut.length;
+    if (!sound || start + static_cast<size_t>(largest) > slotSize) {
+      result.refused++;
+      continue;
+    }
+    if (result.produced + static_cast<size_t>(cut.segments) > static_cast<size_t>(slots.count)) break;
+    for (int k = 0; k < cut.segments; k++) {
+      const int slot = slots.index[result.produced++];
+      const size_t position = static_cast<size_t>(slot) * slotSize + start;
+      into.cell(kLength, slot) = writeSegment(from, i, cut, k, into, position, slot);
+      into.cell(kOffset, slot) = static_cast<int32_t>(position);
     }
   }
   return result;

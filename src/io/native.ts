@@ -36,6 +36,17 @@ interface Addon {
     headroom: number,
     tailroom: number,
   ): number;
+  scatter(
+    bytes: Uint8Array,
+    table: Int32Array,
+    order: Int32Array,
+    n: number,
+    intoBytes: Uint8Array,
+    intoTable: Int32Array,
+    slots: Int32Array,
+    slotCount: number,
+    at: number,
+  ): number;
   segmentErrors(): number;
   copy(
     bytes: Uint8Array,
@@ -368,6 +379,30 @@ class NativeIo implements Io {
       into.table,
       headroom,
       tailroom,
+    );
+    into.count = Math.floor(both / COUNT_SHIFT);
+    return both % COUNT_SHIFT;
+  }
+
+  scatter(
+    from: PacketBatch,
+    order: Int32Array,
+    n: number,
+    into: PacketBatch,
+    slots: Int32Array,
+    slotCount: number,
+    at: number,
+  ): number {
+    const both = this.#addon.scatter(
+      from.bytes,
+      from.table,
+      order,
+      n,
+      into.bytes,
+      into.table,
+      slots,
+      slotCount,
+      at,
     );
     into.count = Math.floor(both / COUNT_SHIFT);
     return both % COUNT_SHIFT;

@@ -150,7 +150,21 @@ export interface Io {
     headroom: number,
     tailroom: number,
   ): number;
-  /** Packets that `segment` refused so far. */
+  /**
+   * As `segment`, but the segments go to slots slots[0..slotCount) of `into`, one each, as those of `copy`: the bytes to slot · size + at, which
+   * becomes the slot's offset; length, source and flags are filled too. `into.count` says how many slots were used.
+   * Returns how many of `order` were consumed: fewer than n when slots are too few. A packet whose segments exceed a slot is refused.
+   */
+  scatter(
+    from: PacketBatch,
+    order: Int32Array,
+    n: number,
+    into: PacketBatch,
+    slots: Int32Array,
+    slotCount: number,
+    at: number,
+  ): number;
+  /** Packets that `segment` and `scatter` refused so far. */
   readonly segmentErrors: number;
   /**
    * Copies packet order[k], for each k of 0..n, into slot slots[k] of `into`, whose arena is cut into `capacity` slots of one size

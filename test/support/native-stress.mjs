@@ -72,6 +72,17 @@ function stressPackets(rounds) {
     const store = random(4) === 0 ? from : into;
     const at = random(8) === 0 ? 0x7fffffff - random(9) : random(500);
     addon.copy(from.bytes, from.table, order, random(CAPACITY + 1), store.bytes, store.table, slots, at);
+    addon.scatter(
+      from.bytes,
+      from.table,
+      order,
+      CAPACITY,
+      into.bytes,
+      into.table,
+      slots,
+      random(CAPACITY + 1),
+      at,
+    );
     for (const batch of [into, from])
       addon.coalesce(batch.bytes, batch.table, order, CAPACITY, random(4) > 0, random(4) > 0, random(4) > 0);
   }

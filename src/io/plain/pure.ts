@@ -3,7 +3,7 @@ import type { PacketBatch } from '../batch.js';
 import type { Aead } from '../ports.js';
 import { createPlainAead } from './aead.js';
 import { copyBatch } from './copy.js';
-import { segmentBatch } from './segment.js';
+import { scatterBatch, segmentBatch } from './segment.js';
 
 export abstract class PureIo {
   readonly kind = 'plain';
@@ -22,6 +22,20 @@ export abstract class PureIo {
     tailroom: number,
   ): number {
     const outcome = segmentBatch(from, order, n, into, headroom, tailroom);
+    this.segmentErrors += outcome.refused;
+    return outcome.consumed;
+  }
+
+  scatter(
+    from: PacketBatch,
+    order: Int32Array,
+    n: number,
+    into: PacketBatch,
+    slots: Int32Array,
+    slotCount: number,
+    at: number,
+  ): number {
+    const outcome = scatterBatch(from, order, n, into, slots, slotCount, at);
     this.segmentErrors += outcome.refused;
     return outcome.consumed;
   }

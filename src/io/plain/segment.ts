@@ -74,7 +74,43 @@ export function segmentBatch(
       continue;
     }
     if (!fits(cut, needed, into, into.count, used)) return { consumed: k, refused };
-    for (let j = 0; j < cut.count; j++) used += writeSegment(from, i, cut, j, into, used, headroom, tailroom);
+    for (let j = 0; j < cut.count; j++) {
+      const row = into.count++;
+      into.offset[row] = used;
+      into.length[row] = headroom + writeSegment(from, i, cut, j, into, row, used + headroom);
+      used += into.length[row] + tailroom;
+    }
+  }
+  return { consumed: n, refused };
+}
+
+/** See `Io.scatter`. Sets `into.count`. */
+export function scatterBatch(
+  from: PacketBatch,
+  order: Int32Array,
+  n: number,
+  into: PacketBatch,
+  slots: Int32Array,
+  slotCount: number,
+  at: number,
+): SegmentOutcome {
+  const slotSize = Math.floor(into.bytes.length / into.capacity);
+  let refused = 0;
+  into.count = 0;
+  if (slotCount === 0) return { consumed: 0, refused };
+  for (let k = 0; k < n; k++) {
+    const i = order[k];
+    const cut = judge(from, i);
+    if (!cut || at + (cut.count > 1 ? cut.header + cut.size : from.length[i]) > slotSize) {
+      refused++;
+      continue;
+    }
+    if (into.count + cut.count > slotCount) return { consumed: k, refused };
+    for (let j = 0; j < cut.count; j++) {
+      const slot = slots[into.count++];
+      into.offset[slot] = slot * slotSize + at;
+      into.length[slot] = writeSegment(from, i, cut, j, into, slot, slot * slotSize + at);
+    }
   }
   return { consumed: n, refused };
 }
@@ -139,19 +175,17 @@ function transportBytes(bytes: Uint8Array, at: number, protocol: number): number
   return length < TCP_MIN_BYTES ? NaN : length;
 }
 
-/** Writes segment j of packet i at `used` and describes it. Returns the bytes it took. */
+/** Writes segment j of packet i at `at`, and what is known of it in row `row`. Returns its length. */
 function writeSegment(
   from: PacketBatch,
   i: number,
   cut: Cut,
   j: number,
   into: PacketBatch,
-  used: number,
-  headroom: number,
-  tailroom: number,
+  row: number,
+  at: number,
 ): number {
   const start = from.offset[i];
-  const at = used + headroom;
   const payload = cut.header + j * cut.size;
   const end = j === cut.count - 1 ? from.length[i] : payload + cut.size;
   into.bytes.set(from.bytes.subarray(start, start + cut.header), at);
@@ -159,12 +193,9 @@ function writeSegment(
   const length = cut.header + end - payload;
   if (from.gsoType[i] !== GSO_NONE) fixHeaders(into.bytes, at, length, from.length[i], cut, j);
   if (cut.complete) completeChecksum(into.bytes, at, length);
-  const slot = into.count++;
-  into.offset[slot] = used;
-  into.length[slot] = headroom + length;
-  into.source[slot] = i;
-  into.flags[slot] = cut.complete ? from.flags[i] & ~PACKET_PARTIAL : from.flags[i];
-  return headroom + length + tailroom;
+  into.source[row] = i;
+  into.flags[row] = cut.complete ? from.flags[i] & ~PACKET_PARTIAL : from.flags[i];
+  return length;
 }
 
 function fixHeaders(bytes: Uint8Array, at: number, length: number, whole: number, cut: Cut, j: number): void {
