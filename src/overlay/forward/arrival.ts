@@ -305,7 +305,7 @@ export class Arrival {
     const outer = this.parts.outerClass(batch.trafficClass[i]! & ~3);
     batch.offset[i] = frame - RECORD_HEADER;
     batch.length[i] = RECORD_HEADER + length;
-    if (lane >= LANE_RELIABLE && hops.fits(batch, i)) hops.keep(i, next, lane, outer, -1);
+    if (lane >= LANE_RELIABLE && hops.fits(batch, i)) hops.keep(i, next, lane, outer);
     else if (sender.addressOne(batch, i, next, LANE_BEST_EFFORT, outer | readEcn(view, frame))) {
       this.onward[this.onwardCount++] = i;
     } else counters.drop('no-path');

@@ -2,13 +2,13 @@
  * The way in, from the TUN device to the wire:
  * 1. read a batch from the device
  * 2. decide for each packet: whose is it, may it go, which neighbour is next
- * 3. cut segmentation-offload packets into datagrams' worth
- * 4. write the routed header of each; hand those that a link recovers to it (`hops.ts`), give the rest their record header
- * 5. seal and send the rest; where the socket is full, stop reading the device until it takes them
+ * 3. leave those that a link recovers to `stored-entry.ts`; cut segmentation-offload packets of the rest into datagrams' worth
+ * 4. write routed header (`routed-run.ts`) and record header of each
+ * 5. seal and send them; where the socket is full, stop reading the device until it takes them
  *
  * One decision serves all the segments of a read. Nothing here allocates per packet.
  */
-import { PACKET_PARTIAL, type PacketBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
+import { type PacketBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
 import type { Io, TunDevice } from '../../io/ports.js';
 import { hasManyDestinations } from '../../intercept/address.js';
 import { type FlowCache, SERVICE_DROPPED, SERVICE_UNDECIDED } from '../../intercept/flow-cache.js';
@@ -21,25 +21,16 @@ import {
   PROTOCOL_UDP,
 } from '../../intercept/packet.js';
 import type { Classify, RuleInput } from '../../intercept/rules.js';
-import { LANE_REALTIME, LANE_RELIABLE } from '../wire/lanes.js';
-import {
-  FLAG_PARTIAL,
-  FRAME_DATA,
-  ROUTED_HEADER_SIZE,
-  SERVICE_BEST_EFFORT,
-  SERVICE_RELIABLE,
-  writeRoutedHeader,
-} from '../wire/routed.js';
+import { ROUTED_HEADER_SIZE, SERVICE_BEST_EFFORT } from '../wire/routed.js';
 import type { Counters } from './counters.js';
 import type { Hops } from './hops.js';
 import type { IcmpWriter } from './icmp-writer.js';
-import type { Neighbour } from './neighbour.js';
 import type { RecentHeaders } from './recent-headers.js';
-import type { Destination, Routes } from './routes.js';
+import { Decided, RoutedRun } from './routed-run.js';
+import type { Routes } from './routes.js';
 import type { Sender } from './sender.js';
+import { StoredEntry } from './stored-entry.js';
 
-/** Of the routed header: what stands further back isn't waited for. */
-const DISTANCE_MAX = 0xffff;
 const HEADROOM = RECORD_HEADER + ROUTED_HEADER_SIZE;
 
 export interface EntryParts {
@@ -76,16 +67,13 @@ export class Entry {
     destinationPort: -1,
     dscp: 0,
   };
+  private readonly decided: Decided;
+  private readonly routedRun: RoutedRun;
+  private readonly stored: StoredEntry;
   private readonly take: Int32Array;
   private readonly order: Int32Array;
-  private readonly destinations: (Destination | undefined)[];
-  /** Service, which a flow may change from packet to packet, and index in the flow cache. */
-  private readonly service: Uint8Array;
-  private readonly flow: Int32Array;
-  private readonly ttl: Uint8Array;
-  /** Of the inner packet, and of the outer header without its ECN bits. */
-  private readonly ecn: Uint8Array;
-  private readonly outer: Uint8Array;
+  /** Each row of `out` in its place. */
+  private readonly rows: Int32Array;
   /** What waits for the socket: `order[sent..sealed)` of `out`, then `take[next..taken)` of `read`. */
   private rest:
     { sent: number; readonly sealed: number; readonly next: number; readonly taken: number } | undefined;
@@ -96,38 +84,38 @@ export class Entry {
   ) {
     const { capacity } = parts.read;
     this.classify = classify;
+    this.decided = new Decided(capacity);
+    this.routedRun = new RoutedRun(this.decided, parts.flows, parts.self, parts.epoch);
+    this.stored = new StoredEntry(parts, this.decided, this.routedRun);
     this.take = new Int32Array(capacity);
     this.order = new Int32Array(parts.out.capacity);
-    this.destinations = new Array<Destination | undefined>(capacity).fill(undefined);
-    this.service = new Uint8Array(capacity);
-    this.flow = new Int32Array(capacity);
-    this.ttl = new Uint8Array(capacity);
-    this.ecn = new Uint8Array(capacity);
-    this.outer = new Uint8Array(capacity);
+    this.rows = Int32Array.from({ length: parts.out.capacity }, (_, row) => row);
   }
 
   /** Takes one batch all the way. `now` in µs. Returns how many packets the device gave. */
   run(now: number): number {
     const { read, tun, counters } = this.parts;
+    const { service } = this.decided;
     if (this.rest) return 0;
     const count = tun.read(read);
     let taken = 0;
     for (let i = 0; i < count; i++) {
       counters.tunReadBytes += read.length[i]!;
-      if (this.decide(i, now)) this.take[taken++] = i;
+      if (!this.decide(i, now)) continue;
+      if (service[i] === SERVICE_BEST_EFFORT || !this.stored.take(i)) this.take[taken++] = i;
     }
     counters.tunReadPackets += count;
+    this.stored.flush(now);
     this.carryOn(now, 0, taken);
     return count;
   }
 
   /** Steps 3 to 5 for `take[from..taken)`, as far as the socket has room. */
   private carryOn(now: number, from: number, taken: number): void {
-    const { out, sender, hops } = this.parts;
+    const { out, sender } = this.parts;
     for (let next = from; next < taken;) {
       next += this.cut(next, taken);
       const atOnce = this.writeHeaders(now);
-      hops.commit(now, out);
       const sealed = sender.seal(out, this.order, atOnce);
       const sent = sender.send(out, this.order, sealed);
       if (sent < sealed) {
@@ -154,7 +142,7 @@ export class Entry {
     if (!this.rest) tun.resume();
   }
 
-  /** Whether packet `i` goes over the overlay; what was decided lies in the columns of this object. */
+  /** Whether packet `i` goes over the overlay; what was decided lies in `decided`. */
   private decide(i: number, now: number): boolean {
     const { read, routes, counters, icmp, flows } = this.parts;
     const { info } = this;
@@ -189,12 +177,13 @@ export class Entry {
       icmp.answer(now, read, i, info, 'host-unreachable');
       return false;
     }
-    this.destinations[i] = destination;
-    this.flow[i] = flow;
-    this.service[i] = flows.service[flow]!;
-    this.ttl[i] = info.ttl;
-    this.ecn[i] = info.ecn;
-    this.outer[i] = this.parts.outerClass(info.trafficClass & ~3);
+    const { decided } = this;
+    decided.destinations[i] = destination;
+    decided.flow[i] = flow;
+    decided.service[i] = flows.service[flow]!;
+    decided.ttl[i] = info.ttl;
+    decided.ecn[i] = info.ecn;
+    decided.outer[i] = this.parts.outerClass(info.trafficClass & ~3);
     return true;
   }
 
@@ -245,70 +234,27 @@ export class Entry {
     return Math.max(consumed, 1);
   }
 
-  /**
-   * Writes the headers of what `cut` left in `out`. What a link recovers is handed over to `hops`; the rest is listed in `order`, and how many
-   * that are is returned.
-   */
+  /** Writes the headers of what `cut` left in `out`, and lists it in `order`; returns how many that are. */
   private writeHeaders(now: number): number {
     const { read, out, sender, recent, flows } = this.parts;
-    let atOnce = 0;
+    const { decided, rows } = this;
     for (let j = 0; j < out.count;) {
       const i = out.source[j]!;
-      const destination = this.destinations[i]!;
-      const first = (destination.sequence + 1) >>> 0;
+      const { next, nodeId, sequence } = decided.destinations[i]!;
+      const flow = decided.flow[i]!;
       const from = j;
-      j = this.writeRun(from, i, destination);
-      const { next } = destination;
-      flows.count(now, this.flow[i]!, j - from, read.length[i]!);
+      j = this.routedRun.write(out, rows, from, out.count, RECORD_HEADER);
+      flows.count(now, flow, j - from, read.length[i]!);
       if (next) {
         sender.noteData(now, next);
-        recent.remember(read, i, destination.nodeId, first, j - from);
-      }
-      if (next && this.keep(from, j, i, next)) continue;
-      if (next) sender.address(out, from, j, next, this.outer[i]! | this.ecn[i]!);
-      else {
+        recent.remember(read, i, nodeId, (sequence + 1) >>> 0, j - from);
+        sender.address(out, from, j, next, decided.outer[i]! | decided.ecn[i]!);
+      } else {
         out.key.fill(-1, from, j); // the path went while the packet waited for the socket
-        flows.lastSequence[this.flow[i]!] = -1; // nobody is to wait for it
+        flows.lastSequence[flow] = -1; // nobody is to wait for it
       }
-      for (let k = from; k < j; k++) this.order[atOnce++] = k;
     }
-    return atOnce;
-  }
-
-  /** Writes the routed headers of the segments of packet `i`, which begin at `from`; returns where they end. */
-  private writeRun(from: number, i: number, destination: Destination): number {
-    const { out, self, epoch, flows } = this.parts;
-    const { view, count } = out;
-    const flow = this.flow[i]!;
-    const service = this.service[i]!;
-    const label = flows.label[flow]!;
-    let last = service === SERVICE_RELIABLE ? flows.lastSequence[flow]! : -1;
-    let j = from;
-    for (; j < count && out.source[j] === i; j++) {
-      const flags = out.flags[j]! & PACKET_PARTIAL ? FLAG_PARTIAL : 0;
-      const sequence = (destination.sequence = (destination.sequence + 1) >>> 0);
-      const behind = last < 0 ? 0 : (sequence - last) >>> 0;
-      const distance = behind <= DISTANCE_MAX ? behind : 0;
-      const at = out.offset[j]! + RECORD_HEADER;
-      const { nodeId } = destination;
-      const ecn = this.ecn[i]!;
-      const ttl = this.ttl[i]!;
-      // prettier-ignore
-      writeRoutedHeader(view, at, FRAME_DATA, flags, service, ecn, ttl, self, nodeId, epoch, distance, sequence, label);
-      if (service === SERVICE_RELIABLE) last = sequence;
-    }
-    if (service === SERVICE_RELIABLE) flows.lastSequence[flow] = last;
-    return j;
-  }
-
-  /** Hands the segments `from … to-1` over to the next link, if it is to recover them and can keep them. */
-  private keep(from: number, to: number, i: number, next: Neighbour): boolean {
-    const { out, hops } = this.parts;
-    const service = this.service[i]!;
-    if (service === SERVICE_BEST_EFFORT) return false;
-    const lane = service === SERVICE_RELIABLE ? LANE_RELIABLE : LANE_REALTIME;
-    if (!hops.fits(out, from)) return false; // the first segment is the largest
-    for (let j = from; j < to; j++) hops.keep(j, next, lane, this.outer[i]!, this.flow[i]!);
-    return true;
+    this.order.set(rows.subarray(0, out.count));
+    return out.count;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Frames that a link recovers, from whoever has them to the link:
- * 1. `keep` finds a slot for each recovered frame of a batch, and the batch goes on
- * 2. `commit` copies them into their slots with one call and offers each to the next link's `Outbound`
+ * 1. `offerRun` takes what entry has cut into slots; of a batch that came, `keep` finds a slot for each recovered frame, and the batch goes on
+ * 2. `commit` copies those into their slots with one call and offers each to the next link's `Outbound`
  * 3. `pump`, after each input, lets those links send what window and pace allow
  *
  * A node has a `Hop` with each neighbour that recovered frames went to or came from.
@@ -13,7 +13,7 @@ import { ParityDecoder } from '../link/fec/parity-decoder.js';
 import { ParityEncoder } from '../link/fec/parity-encoder.js';
 import { Inbound } from '../link/inbound.js';
 import { Outbound, type Wire } from '../link/outbound.js';
-import { readDestination, readEcn, readFlow } from '../wire/routed.js';
+import { readDestination, readEcn, readFlow, ROUTED_HEADER_SIZE } from '../wire/routed.js';
 import type { Counters } from './counters.js';
 import type { Neighbour } from './neighbour.js';
 import type { Routes } from './routes.js';
@@ -49,7 +49,6 @@ export class Hops {
   private readonly nexts: (Neighbour | undefined)[];
   private readonly classes: Uint8Array;
   private readonly lanes: Uint8Array;
-  private readonly flows: Int32Array;
   private count = 0;
   /** µs of the input that is being dealt with. */
   private now = 0;
@@ -63,7 +62,6 @@ export class Hops {
     this.nexts = new Array<Neighbour | undefined>(capacity).fill(undefined);
     this.classes = new Uint8Array(capacity);
     this.lanes = new Uint8Array(capacity);
-    this.flows = new Int32Array(capacity);
   }
 
   /** The hop with a neighbour, made at its first use. */
@@ -96,6 +94,43 @@ export class Hops {
     return { outbound, inbound: new Inbound(), decoder: new ParityDecoder({ frameBytes }) };
   }
 
+  /** What frames are kept in. */
+  get store(): FrameStore {
+    return this.parts.store;
+  }
+
+  /**
+   * Takes the frames in the slots `slots[from … to-1]`, of one own flow and with their routed headers, for a neighbour. `outerClass` as in `keep`;
+   * `flow`: index in the flow cache. `markable`: the inner packets understand ECN marks.
+   */
+  offerRun(
+    now: number,
+    slots: Int32Array,
+    from: number,
+    to: number,
+    next: Neighbour,
+    lane: number,
+    outerClass: number,
+    flow: number,
+    markable: boolean,
+  ): void {
+    const { store, flows, touch } = this.parts;
+    const { outbound } = this.of(now, next);
+    const { length } = store.batch;
+    const label = flows.label[flow]!;
+    this.now = now;
+    for (let k = from; k < to; k++) {
+      const slot = slots[k]!;
+      store.frameLength[slot] = ROUTED_HEADER_SIZE + length[slot]!;
+      store.outerClass[slot] = outerClass;
+      store.entryFlow[slot] = flow;
+      store.since[slot] = now;
+      store.flow[slot] = label;
+    }
+    outbound.offerRun(now, slots, from, to, lane, markable);
+    touch(next);
+  }
+
   /** Whether packet `i`, of RECORD_HEADER bytes and a routed frame, can be kept. A larger one can only go best-effort. */
   fits(batch: PacketBatch, i: number): boolean {
     return batch.length[i]! - RECORD_HEADER <= this.parts.store.frameMax;
@@ -103,9 +138,9 @@ export class Hops {
 
   /**
    * Takes packet `i` of a batch, which fits, for a neighbour, or drops it where there is no room. `outerClass`: DSCP bits of the outer
-   * header, in place. `flow`: its index in the flow cache, -1 for another node's.
+   * header, in place.
    */
-  keep(i: number, next: Neighbour, lane: number, outerClass: number, flow: number): void {
+  keep(i: number, next: Neighbour, lane: number, outerClass: number): void {
     const { store, counters } = this.parts;
     const slot = store.take();
     if (slot < 0) {
@@ -117,7 +152,6 @@ export class Hops {
     this.slots[k] = slot;
     this.nexts[k] = next;
     this.lanes[k] = lane;
-    this.flows[k] = flow;
     this.classes[k] = outerClass;
   }
 
@@ -133,7 +167,7 @@ export class Hops {
       const slot = this.slots[k]!;
       store.frameLength[slot] = store.batch.length[slot]! - RECORD_HEADER;
       store.outerClass[slot] = this.classes[k]!;
-      store.entryFlow[slot] = this.flows[k]!;
+      store.entryFlow[slot] = -1;
       store.since[slot] = now;
       this.offer(now, slot, this.nexts[k]!, this.lanes[k]!);
     }

@@ -70,6 +70,13 @@ export class FrameStore implements FrameColumns {
     return slot;
   }
 
+  /** Takes up to `n` slots; returns how many there were. */
+  takeMany(slots: Int32Array, n: number): number {
+    const count = Math.min(n, this.freeCount);
+    for (let k = 0; k < count; k++) slots[k] = this.take();
+    return count;
+  }
+
   release(slot: number): void {
     if (this.state[slot] === FRAME_FREE) throw new Error(`slot ${slot} is free already`);
     this.state[slot] = FRAME_FREE;

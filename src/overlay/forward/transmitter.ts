@@ -176,8 +176,9 @@ export class Transmitter {
 
   /** Writes what acknowledgements there are in front of `at`, where the frame is small enough; returns where it all begins. */
   private ride(now: number, next: Neighbour, handle: number, at: number): number {
+    if (this.store.frameLength[handle]! > RIDE_ON_MAX) return at;
     const inbound = next.hop?.inbound;
-    if (!inbound?.hasNews || this.store.frameLength[handle]! > RIDE_ON_MAX) return at;
+    if (!inbound?.hasNews) return at;
     const room = at - handle * this.store.slotSize - RECORD_HEADER;
     const acks = inbound.writeAcks(now, this.scratchView, 0, room);
     const length = acks === 0 ? 0 : inbound.writeReports(now, this.scratchView, acks, room);

@@ -220,17 +220,41 @@ export class Outbound {
       this.sendRealtime(now, handle);
       return;
     }
-    if (this.mayPassQueue(now, handle)) this.pacer.spend(this.sendFirst(now, handle, CHANGE_NONE));
-    else this.enqueue(now, handle, markable);
+    this.enqueue(now, handle, markable);
   }
 
-  /** Nothing waits, and window and pace allow it: the frame would leave the queue at the next `pump`, with nothing to say about it. */
-  private mayPassQueue(now: number, handle: number): boolean {
-    if (!this.queue.isEmpty || this.againCount > 0 || this.isSuspended || !this.reliable.hasRoom())
-      return false;
-    const bytes = this.sizeOf(handle);
-    const allowance = this.pacer.allowance(now, this.congestion.rate);
-    return allowance >= Math.min(bytes, BURST_BYTES) && this.windowAllows(bytes);
+  /** Takes frames of one flow over, `handles[from … to-1]`, as `offer` does. */
+  offerRun(
+    now: number,
+    handles: Int32Array,
+    from: number,
+    to: number,
+    lane: number,
+    markable: boolean,
+  ): void {
+    const passed = lane === LANE_RELIABLE ? this.passQueue(now, handles, from, to) : 0;
+    for (let k = from + passed; k < to; k++) this.offer(now, handles[k]!, lane, markable);
+  }
+
+  /**
+   * Where nothing waits, sends those of a run of reliable frames that window and pace allow: they would leave the queue at the next `pump`,
+   * with nothing to say about them. Returns how many.
+   */
+  private passQueue(now: number, handles: Int32Array, from: number, to: number): number {
+    const { reliable, pacer, congestion, frames } = this;
+    if (!this.queue.isEmpty || this.againCount > 0 || this.isSuspended) return 0;
+    const paced = pacer.allowance(now, congestion.rate);
+    const allowance = Math.min(paced, congestion.window - this.bytesInFlight);
+    let spent = 0;
+    let k = from;
+    for (; k < to && reliable.hasRoom(); k++) {
+      const handle = handles[k]!;
+      if (spent + this.sizeOf(handle) > allowance) break;
+      frames.lane[handle] = LANE_RELIABLE;
+      spent += this.sendFirst(now, handle, CHANGE_NONE);
+    }
+    pacer.spend(spent);
+    return k - from;
   }
 
   private enqueue(now: number, handle: number, markable: boolean): void {
@@ -412,9 +436,10 @@ export class Outbound {
   }
 
   private noteSent(now: number, bytes: number): void {
-    if (this.bytesInFlight === bytes && now - this.lastSent > RELIABLE_DEADLINE) this.congestion.onIdle(now);
+    const inFlight = this.bytesInFlight;
+    if (inFlight === bytes && now - this.lastSent > RELIABLE_DEADLINE) this.congestion.onIdle(now);
     this.lastSent = now;
-    this.congestion.onSent(now, bytes, this.bytesInFlight);
+    this.congestion.onSent(now, bytes, inFlight);
   }
 
   private windowAllows(bytes: number): boolean {
