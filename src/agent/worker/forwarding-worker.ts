@@ -309,6 +309,7 @@ export class ForwardingWorker {
         post({ type: 'stream-lost', peer });
         return;
       case 'stream-restarted':
+        this.hops.forgetArrivals(neighbour);
         return;
       case 'stream-broken':
         this.counters.drop('frame-malformed');

@@ -297,6 +297,14 @@ export class Hops {
     }
   }
 
+  /** The neighbour's stream began anew, so it may have lost what it numbered by: what came before proves nothing about what comes. */
+  forgetArrivals(neighbour: Neighbour): void {
+    const { hop } = neighbour;
+    if (!hop) return;
+    hop.decoder.reset();
+    neighbour.hop = { ...hop, inbound: new Inbound() };
+  }
+
   /** Ends a hop for good: its frames are lost with it. */
   drop(now: number, neighbour: Neighbour): void {
     const { hop } = neighbour;

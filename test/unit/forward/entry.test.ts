@@ -123,7 +123,12 @@ describe.each(VERSIONS)('a packet from the TUN device, IPv%i', (version) => {
     rig.tun.inject(packet(version, NEAR, { destinationPort: 2001 }));
     rig.settle();
     expect(rig.drops()).toEqual({ rule: 1 });
-    expect(rig.near.take().map(({ body }) => readFrame(body).service).sort()).toEqual([0, 2]);
+    expect(
+      rig.near
+        .take()
+        .map(({ body }) => readFrame(body).service)
+        .sort(),
+    ).toEqual([0, 2]);
   });
 
   it('is counted as malformed where its header lies about its length', () => {

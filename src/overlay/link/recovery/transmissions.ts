@@ -27,8 +27,8 @@ const PACKET_THRESHOLD = 3;
 const GRANULARITY = 1_000;
 /** Round trip assumed before the first sample: an acknowledgement is sure to be missed after three of it. Tuned. */
 const INITIAL_RTT = 100_000;
-/** Longest wait for an acknowledgement before the next probe. Tuned. */
-const MAX_PROBE_WAIT = 2_000_000;
+/** Longest that backing off makes the wait for the next probe: a frame lives a second. Tuned. */
+const MAX_PROBE_WAIT = 250_000;
 /** A lost transmission is remembered for so many round trips, but not less than so long, so that a late arrival is known. Tuned. */
 const LOST_KEPT_ROUNDS = 4;
 const LOST_KEPT_LEAST = 100_000;
@@ -448,7 +448,7 @@ export class Transmissions {
       rtt.smoothed === 0
         ? 3 * INITIAL_RTT
         : rtt.smoothed + Math.max(GRANULARITY, 4 * rtt.variation) + this.maxAckDelay;
-    const backedOff = Math.min(MAX_PROBE_WAIT, wait * 2 ** Math.min(this.probesInRow, 16));
+    const backedOff = Math.min(Math.max(wait, MAX_PROBE_WAIT), wait * 2 ** Math.min(this.probesInRow, 16));
     return Math.max(this.lastSentAt, this.probedAt) + backedOff;
   }
 
