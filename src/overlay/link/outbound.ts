@@ -42,11 +42,16 @@ export const MAX_ACK_DELAY = 5 * MS;
 /** Bytes and frames that may wait in front of a link. */
 const QUEUE_BYTES = 8 * 1024 * 1024;
 const QUEUE_FRAMES = 6144;
-/** Controlled delay (RFC 8289 §4.2, §4.3). */
-const TARGET = 5 * MS;
+/**
+ * Controlled delay of each flow (RFC 8289 §4.2, §4.3), longer than usual: a flow's queue is its own, others don't wait behind it, and a TCP flow whose
+ * round trip is a tenth of a second leaves the link idle half of the time after each loss that a shorter one causes.
+ */
+const TARGET = 20 * MS;
+const INTERVAL = 200 * MS;
 /** On a slow link the target is so many packets' time (RFC 8290 §5.2.2). */
 const TARGET_PACKETS = 1.5;
-const INTERVAL = 100 * MS;
+/** Beside a competitor the window falls by a third at each of its losses; flows are to keep what they had until it is back (bench/recovery, fairness). */
+const COMPETING_TARGET = 60 * MS;
 const QUANTUM = 1514;
 /** Probe timeouts in a row after which the peer must have lost our numbering. */
 const PROBES_BEFORE_RESTART = 6;
@@ -353,7 +358,8 @@ export class Outbound {
     this.pacedUntil = Infinity;
     if (queue.isEmpty) return;
     const { rate } = congestion;
-    queue.setTarget(TARGET_PACKETS * (QUANTUM / rate));
+    const least = congestion.mode === 'competing' ? COMPETING_TARGET : 0;
+    queue.setTarget(Math.max(least, TARGET_PACKETS * (QUANTUM / rate)));
     let allowance = pacer.allowance(now, rate);
     while (!queue.isEmpty) {
       const bytes = queue.peekBytes();

@@ -103,6 +103,8 @@ const SUSPICION_TIME = 4_000_000;
 /** A path is longer by at least this, µs, if that doesn't change by more than this share while we drain. Tuned. */
 const LONGER_PATH = 2000;
 const NO_ANSWER = 0.1;
+/** So much of the window before yielding remains until it is known whose queue it is: what flows lose meanwhile they regain slowly. Tuned. */
+const YIELD_LEAST = 0.5;
 /** So much of the window before yielding is taken up again beside a competitor. Tuned. */
 const COMPETING_SHARE = 0.9;
 
@@ -269,7 +271,8 @@ export class CongestionController {
     const verdict = this.watch.onRound(now, this.queueDelay, own, this.delay.window, this.longRate);
     if (verdict !== 'none') this.suspect(now, verdict);
     else {
-      this.delay.onRound(standingRtt, this.base.value, maxRate, this.ownQueueTime(), this.leastWindow());
+      const least = Math.max(this.leastWindow(), this.watch.windowBefore * YIELD_LEAST);
+      this.delay.onRound(standingRtt, this.base.value, maxRate, this.ownQueueTime(), least);
       if (this.isDrainDue(now)) this.beginDrain(now, DEEP_DRAIN);
     }
   }
