@@ -43,7 +43,16 @@ describe.skipIf(!isRoot)('the demo (needs root)', () => {
   it('shows every program at work and leaves nothing behind', async () => {
     const ended = await run();
     expect(ended.out).not.toContain('✗');
-    for (const step of ['ping', 'traceroute', 'curl', 'tcpdump', 'ssh', 'iperf3', 'lossy wire', 'cut a wire']) {
+    for (const step of [
+      'ping',
+      'traceroute',
+      'curl',
+      'tcpdump',
+      'ssh',
+      'iperf3',
+      'lossy wire',
+      'cut a wire',
+    ]) {
       expect(ended.out).toContain(`✓ ${step}`);
     }
     expect(ended.out).toContain("the file's marker 0 times");
