@@ -4,30 +4,22 @@
  */
 import { createBatch, type PacketBatch } from '../../io/batch.js';
 import type { Aead, Io, MicroTimer, TunDevice, UdpSocket } from '../../io/ports.js';
-import { SourceBuckets } from '../../rate-limit/source-buckets.js';
-import { TokenBucket } from '../../rate-limit/token-bucket.js';
-import { FlowCache } from '../../intercept/flow-cache.js';
+import type { FlowCache } from '../../intercept/flow-cache.js';
 import { compileRules } from '../../intercept/rules.js';
-import { DEFAULT_SERVICES } from '../../intercept/services.js';
 import type { FlowOrder } from '../../overlay/egress/flow-order.js';
 import type { LinkEvent } from '../../overlay/link/link.js';
 import { LINK_BODY_MAX } from '../../overlay/link/link.js';
 import { ForwardingTables } from '../../overlay/route/tables.js';
-import { Arrival } from '../../overlay/forward/arrival.js';
-import { ControlRecords } from '../../overlay/forward/control-records.js';
-import { Counters } from '../../overlay/forward/counters.js';
+import type { Arrival } from '../../overlay/forward/arrival.js';
+import type { ControlRecords } from '../../overlay/forward/control-records.js';
+import type { Counters } from '../../overlay/forward/counters.js';
 import { forgetLocalAddress } from '../../overlay/forward/endpoint-learning.js';
-import { Entry } from '../../overlay/forward/entry.js';
+import type { Entry } from '../../overlay/forward/entry.js';
 import type { Hops } from '../../overlay/forward/hops.js';
-import { IcmpWriter } from '../../overlay/forward/icmp-writer.js';
-import { LaneTable } from '../../overlay/forward/lanes.js';
 import type { Neighbour } from '../../overlay/forward/neighbour.js';
 import type { OrderedExit } from '../../overlay/forward/ordered-exit.js';
-import { RecentHeaders } from '../../overlay/forward/recent-headers.js';
-import { createRecovery } from '../../overlay/forward/recovery.js';
-import { Routes } from '../../overlay/forward/routes.js';
-import { Sender } from '../../overlay/forward/sender.js';
-import { type EchoAnswer, SlowPath } from '../../overlay/forward/slow-path.js';
+import type { Routes } from '../../overlay/forward/routes.js';
+import type { EchoAnswer, SlowPath } from '../../overlay/forward/slow-path.js';
 import { readEndpoint, writeEndpoint } from '../endpoint.js';
 import {
   type FromWorker,
@@ -36,8 +28,9 @@ import {
   type WorkerOptions,
   type WorkerReport,
 } from '../messages.js';
+import { createDataPath, type DataPathShell } from './data-path.js';
 import { incomingFlows, linkReport } from './report.js';
-import { type NeighbourEntry, Neighbours } from './neighbours.js';
+import type { NeighbourEntry, Neighbours } from './neighbours.js';
 import * as sizes from './sizes.js';
 
 export interface WorkerPorts {
@@ -50,8 +43,8 @@ export interface WorkerPorts {
   random: () => number;
 }
 
-export class ForwardingWorker {
-  private readonly counters = new Counters();
+export class ForwardingWorker implements DataPathShell {
+  private readonly counters: Counters;
   private readonly neighbours: Neighbours;
   private readonly routes: Routes;
   private readonly entry: Entry;
@@ -75,98 +68,19 @@ export class ForwardingWorker {
     private readonly options: WorkerOptions,
     limits = sizes.LIMITS,
   ) {
-    const { io, tun, udp, aead, random } = ports;
-    const { self, epoch } = options;
-    const { counters } = this;
-    const now = io.now();
-    const lanes = new LaneTable();
-    const sender = new Sender(udp, aead, counters, (neighbour) => this.neighbours.touch(neighbour));
-    this.neighbours = new Neighbours(aead, udp, lanes, random, ports.post, (neighbour) =>
-      this.hops.drop(io.now(), neighbour),
-    );
-    const routes = new Routes(this.neighbours.byId);
-    const control = new ControlRecords(sender);
-    const icmp = new IcmpWriter(tun, new TokenBucket(50, 10_000, now), (version) =>
-      routes.address(self, version),
-    );
-    const recent = new RecentHeaders();
-    this.routes = routes;
-    this.control = control;
-    this.slow = new SlowPath({
-      udp,
-      routes,
-      control,
-      icmp,
-      recent,
-      counters,
-      handshakes: new SourceBuckets(64, 32, 20_000, random(), now),
-      errors: new TokenBucket(50, 10_000, now),
-      refusals: new TokenBucket(200, 1000, now),
-      self,
-      epoch,
-      shell: this,
-    });
-    const { slow } = this;
-    const flows = new FlowCache({ capacity: limits.flows });
-    this.flows = flows;
-    const touch = (neighbour: Neighbour) => this.neighbours.touch(neighbour);
-    const capacity = sizes.OUT_CAPACITY;
-    const recovery = createRecovery(
-      { io, tun, aead, routes, sender, counters, flows, random, self, capacity, touch },
-      { ...limits, frameMax: sizes.frameMax(options.tun.mtu) },
-    );
-    const { hops, hopFrames, store, exit } = recovery;
-    this.hops = hops;
-    this.exit = exit;
-    this.order = recovery.order;
-    const outerClass = (inPlace: number) =>
-      this.outerDscp === OUTER_DSCP_COPY ? inPlace : this.outerDscp << 2;
-    const batch = createBatch(sizes.UDP_ARENA, sizes.UDP_CAPACITY, sizes.UDP_MESSAGES);
-    this.arrival = new Arrival({
-      udp,
-      aead,
-      lanes,
-      routes,
-      exit,
-      hops,
-      hopFrames,
-      store,
-      sender,
-      slow,
-      counters,
-      self,
-      outerClass,
-      batch,
-    });
-    const read = createBatch(sizes.TUN_ARENA, sizes.TUN_CAPACITY);
-    const out = createBatch(sizes.OUT_ARENA, sizes.OUT_CAPACITY);
-    const whenWritable = (callback: () => void) => {
-      udp.onWritable(() => {
-        callback();
-        this.afterInput();
-      });
-    };
-    this.entry = new Entry(
-      {
-        io,
-        tun,
-        routes,
-        sender,
-        hops,
-        flows,
-        icmp,
-        recent,
-        counters,
-        self,
-        epoch,
-        outerClass,
-        whenWritable,
-        read,
-        out,
-      },
-      compileRules([], DEFAULT_SERVICES),
-    );
-    this.timer = io.createTimer(() => {
+    const path = createDataPath(ports, options, limits, this);
+    this.counters = path.counters;
+    this.neighbours = path.neighbours;
+    this.routes = path.routes;
+    this.entry = path.entry;
+    this.arrival = path.arrival;
+    this.slow = path.slow;
+    this.control = path.control;
+    this.flows = path.flows;
+    this.hops = path.recovery.hops;
+    this.exit = path.recovery.exit;
+    this.order = path.recovery.order;
+    this.timer = ports.io.createTimer(() => {
       this.onTimer();
     });
   }
@@ -240,7 +154,11 @@ export class ForwardingWorker {
     this.afterInput();
   }
 
-  // --- what Arrival's slow path asks of its shell ---
+  // --- what the data path asks of its shell ---
+
+  outerClass(inPlace: number): number {
+    return this.outerDscp === OUTER_DSCP_COPY ? inPlace : this.outerDscp << 2;
+  }
 
   handshake(batch: PacketBatch, i: number): void {
     const at = batch.offset[i];
@@ -331,7 +249,7 @@ export class ForwardingWorker {
   }
 
   /** After any input: sends what links have become due to send, arms the timer for what comes next. */
-  private afterInput(): void {
+  afterInput(): void {
     const now = this.ports.io.now();
     for (const neighbour of this.neighbours.takeTouched()) {
       this.hops.pump(now, neighbour);

@@ -34,7 +34,7 @@ const RATE_TIME = 500_000;
 const SAVED_TIME = 100_000;
 const SAVED_BYTES = 3200;
 /** From here on a second copy is worth its bytes. Tuned. */
-const TWICE_LOSS = 0.08;
+const TWICE_LOSS = 0.04;
 const TWICE_BURST = 2;
 /** Distance of a copy for each frame that a run of losses lasts, and the most, as a share of the round trip: later than that, a retransmission is as good. Tuned. */
 const DELAY_PER_BURST = 1_000;

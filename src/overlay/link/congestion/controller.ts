@@ -242,7 +242,9 @@ export class CongestionController {
 
   private growInStart(now: number, sample: AckSample): void {
     if (sample.windowLimited) this.startWindow += sample.ackedBytes * START_GROWTH;
-    const risen = sample.rtt > 0 && this.startUp.hasRisen(sample.rtt, this.base.value);
+    // A delay that rises while there is little to send is none of our making, and the rate then says nothing about the link.
+    const risen =
+      sample.rtt > 0 && this.startUp.hasRisen(sample.rtt, this.base.value) && sample.windowLimited;
     if (risen && sample.deliveredBeforeAt < now) {
       const rate = (sample.delivered - sample.deliveredBefore) / (now - sample.deliveredBeforeAt);
       const right = rate * (this.base.value + this.delay.queueTime(rate));
@@ -367,7 +369,9 @@ export class CongestionController {
     this.enterDelay(now, this.rounds.recentRate(3) * (this.base.value + this.ownQueueTime()));
   }
 
+  /** Loss while there is little to send isn't of our making either. */
   private reduceForLoss(now: number): void {
+    if (!this.rounds.limited) return;
     if (this.mode === 'start') this.leaveStart(now);
     this.delay.reduce(
       LOSS_FACTOR,

@@ -1,0 +1,141 @@
+/** The parts that packets pass in the forwarding worker, made and wired together. What they do stands in `src/overlay/forward`. */
+import { createBatch } from '../../io/batch.js';
+import { FlowCache } from '../../intercept/flow-cache.js';
+import { compileRules } from '../../intercept/rules.js';
+import { DEFAULT_SERVICES } from '../../intercept/services.js';
+import { Arrival } from '../../overlay/forward/arrival.js';
+import { ControlRecords } from '../../overlay/forward/control-records.js';
+import { Counters } from '../../overlay/forward/counters.js';
+import { Entry } from '../../overlay/forward/entry.js';
+import { IcmpWriter } from '../../overlay/forward/icmp-writer.js';
+import { LaneTable } from '../../overlay/forward/lanes.js';
+import type { Neighbour } from '../../overlay/forward/neighbour.js';
+import { RecentHeaders } from '../../overlay/forward/recent-headers.js';
+import { createRecovery, type Recovery } from '../../overlay/forward/recovery.js';
+import { Routes } from '../../overlay/forward/routes.js';
+import { Sender } from '../../overlay/forward/sender.js';
+import { SlowPath, type SlowPathShell } from '../../overlay/forward/slow-path.js';
+import { SourceBuckets } from '../../rate-limit/source-buckets.js';
+import { TokenBucket } from '../../rate-limit/token-bucket.js';
+import type { WorkerOptions } from '../messages.js';
+import type { WorkerPorts } from './forwarding-worker.js';
+import { Neighbours } from './neighbours.js';
+import * as sizes from './sizes.js';
+
+/** What the path asks of the worker around it. */
+export interface DataPathShell extends SlowPathShell {
+  /** DSCP bits of an outer header, in place, given those of the packet or datagram that it carries on. */
+  outerClass(inPlace: number): number;
+  /** The socket took what had to wait. */
+  afterInput(): void;
+}
+
+export interface DataPath {
+  readonly counters: Counters;
+  readonly neighbours: Neighbours;
+  readonly routes: Routes;
+  readonly control: ControlRecords;
+  readonly slow: SlowPath;
+  readonly flows: FlowCache;
+  readonly recovery: Recovery;
+  readonly arrival: Arrival;
+  readonly entry: Entry;
+}
+
+type Parts = Omit<DataPath, 'arrival' | 'entry'> & {
+  readonly lanes: LaneTable;
+  readonly sender: Sender;
+  readonly icmp: IcmpWriter;
+  readonly recent: RecentHeaders;
+};
+
+export function createDataPath(
+  ports: WorkerPorts,
+  options: WorkerOptions,
+  limits: sizes.Limits,
+  shell: DataPathShell,
+): DataPath {
+  const parts = createParts(ports, options, limits, shell);
+  return {
+    ...parts,
+    arrival: createArrival(ports, options, parts, shell),
+    entry: createEntry(ports, options, parts, shell),
+  };
+}
+
+function createParts(
+  { io, tun, udp, aead, random, post }: WorkerPorts,
+  { self, epoch, tun: { mtu } }: WorkerOptions,
+  limits: sizes.Limits,
+  shell: DataPathShell,
+): Parts {
+  const now = io.now();
+  const counters = new Counters();
+  const lanes = new LaneTable();
+  const touch = (neighbour: Neighbour): void => neighbours.touch(neighbour);
+  const dropHop = (neighbour: Neighbour): void => recovery.hops.drop(io.now(), neighbour);
+  const neighbours = new Neighbours(aead, udp, lanes, random, post, dropHop);
+  const sender = new Sender(udp, aead, counters, touch);
+  const routes = new Routes(neighbours.byId);
+  const control = new ControlRecords(sender);
+  const recent = new RecentHeaders();
+  const answers = new TokenBucket(50, 10_000, now);
+  const icmp = new IcmpWriter(tun, answers, (version) => routes.address(self, version));
+  const handshakes = new SourceBuckets(64, 32, 20_000, random(), now);
+  const errors = new TokenBucket(50, 10_000, now);
+  const refusals = new TokenBucket(200, 1000, now);
+  const budgets = { handshakes, errors, refusals };
+  const slow = new SlowPath({ udp, routes, control, icmp, recent, counters, ...budgets, self, epoch, shell });
+  const flows = new FlowCache({ capacity: limits.flows });
+  const capacity = sizes.OUT_CAPACITY;
+  const recovery = createRecovery(
+    { io, tun, aead, routes, sender, counters, flows, random, self, capacity, touch },
+    { ...limits, frameMax: sizes.frameMax(mtu) },
+  );
+  return { counters, lanes, neighbours, sender, routes, control, recent, icmp, slow, flows, recovery };
+}
+
+function createArrival(
+  { udp, aead }: WorkerPorts,
+  { self }: WorkerOptions,
+  { lanes, routes, sender, slow, counters, recovery: { exit, hops, hopFrames, store } }: Parts,
+  shell: DataPathShell,
+): Arrival {
+  const batch = createBatch(sizes.UDP_ARENA, sizes.UDP_CAPACITY, sizes.UDP_MESSAGES);
+  const outerClass = (inPlace: number): number => shell.outerClass(inPlace);
+  const recovering = { exit, hops, hopFrames, store };
+  return new Arrival({
+    udp,
+    aead,
+    lanes,
+    routes,
+    ...recovering,
+    sender,
+    slow,
+    counters,
+    self,
+    outerClass,
+    batch,
+  });
+}
+
+function createEntry(
+  { io, tun, udp }: WorkerPorts,
+  { self, epoch }: WorkerOptions,
+  { routes, sender, flows, icmp, recent, counters, recovery: { hops } }: Parts,
+  shell: DataPathShell,
+): Entry {
+  const read = createBatch(sizes.TUN_ARENA, sizes.TUN_CAPACITY);
+  const out = createBatch(sizes.OUT_ARENA, sizes.OUT_CAPACITY);
+  const outerClass = (inPlace: number): number => shell.outerClass(inPlace);
+  const whenWritable = (callback: () => void): void =>
+    udp.onWritable(() => {
+      callback();
+      shell.afterInput();
+    });
+  const around = { io, tun, routes, sender, hops, flows, icmp, recent, counters };
+  return new Entry(
+    { ...around, self, epoch, outerClass, whenWritable, read, out },
+    compileRules([], DEFAULT_SERVICES),
+  );
+}
