@@ -14,7 +14,6 @@ export const ORIGIN_RULE = 1;
 export const ORIGIN_DSCP = 2;
 export const ORIGIN_DEFAULT = 3;
 export const ORIGIN_NAMES = ['set', 'rule', 'dscp', 'default'] as const;
-export type OriginName = (typeof ORIGIN_NAMES)[number];
 
 /** Service number by protocol, where nothing else chose one. */
 export interface ServiceDefaults {

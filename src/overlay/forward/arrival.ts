@@ -13,6 +13,7 @@ import { RECORD_HEADER, RECORD_TAG, type PacketBatch } from '../../io/batch.js';
 import type { Aead, UdpSocket } from '../../io/ports.js';
 import { COUNTER_LIMIT } from '../../crypto/session.js';
 import {
+  ECN_CE,
   isRouted,
   checkRouted,
   FRAME_DATA,
@@ -51,9 +52,6 @@ import type { Routes } from './routes.js';
 import type { Sender } from './sender.js';
 import type { SlowPath } from './slow-path.js';
 import type { FrameStore } from './store.js';
-
-/** Of the two ECN bits: congestion experienced (RFC 3168 §5). */
-const ECN_CE = 3;
 
 export interface ArrivalParts {
   udp: UdpSocket;

@@ -25,10 +25,4 @@ export class ControlRecords {
     if (!this.sender.addressOne(batch, 0, next, LANE_CONTROL, 0)) return false;
     return this.sender.sealAndSend(batch, this.order, 1) === 1;
   }
-
-  /** Copies a body from elsewhere, then sends it. */
-  sendBytes(next: Neighbour, bytes: Uint8Array): boolean {
-    this.batch.bytes.set(bytes, this.at);
-    return this.send(next, bytes.length);
-  }
 }

@@ -10,16 +10,13 @@ import { LANE_REALTIME } from '../wire/lanes.js';
 import { writeNumber } from '../wire/record.js';
 import { REPEAT_FRAME_SIZE, writeRepeat } from '../wire/recovery.js';
 import { REPAIR_OVERHEAD_MAX } from '../wire/repair.js';
-import { FLAG_VOID, readEcn, setFlag, writeEcn } from '../wire/routed.js';
+import { ECN_CE, ECN_ECT0, FLAG_VOID, readEcn, setFlag, writeEcn } from '../wire/routed.js';
 import type { Neighbour } from './neighbour.js';
 import type { Sender } from './sender.js';
 import { type FrameStore, RIDE_MAX } from './store.js';
 
 /** Frames that are sealed and sent with one call. */
 const CAPACITY = 512;
-/** Of the outer header: our records understand ECN marks, since their receiver reports them (RFC 9002 §7.1). */
-const ECN_ECT0 = 2;
-const ECN_CE = 3;
 /** Acknowledgements ride on frames up to this size, so that a full packet doesn't outgrow its path. */
 const RIDE_ON_MAX = 1100;
 const FIRST = Int32Array.of(0);
@@ -89,7 +86,7 @@ export class Transmitter {
   flush(now: number): void {
     const { store, order, sender, count } = this;
     if (count === 0) return;
-    this.unseal();
+    this.unsealAll(this.handles, count);
     let n = 0;
     for (let k = 0; k < count; k++) {
       const handle = this.handles[k]!;
@@ -125,13 +122,6 @@ export class Transmitter {
     sender.sealAndSend(parity, FIRST, 1);
   }
 
-  private unseal(): void {
-    let n = 0;
-    for (let k = 0; k < this.count; k++)
-      if (this.store.sealed[this.handles[k]!]) this.order[n++] = this.handles[k]!;
-    this.unsealAll(this.order, n);
-  }
-
   /** Makes the stored frames `handles[0..n)` readable again; those whose key is gone are left as they are (see `FrameStore.sealed`). */
   unsealAll(handles: Int32Array, n: number): void {
     const { store, aead } = this;
@@ -163,6 +153,7 @@ export class Transmitter {
     at = this.ride(now, next, handle, at);
     batch.offset[handle] = at - RECORD_HEADER;
     batch.length[handle] = RECORD_HEADER + (frame - at) + store.frameLength[handle]!;
+    // Our records understand marks, since their receiver reports them (RFC 9002 §7.1).
     const outer = store.outerClass[handle]! | ECN_ECT0;
     if (!sender.addressOne(batch, handle, next, store.lane[handle]!, outer)) return false;
     writeNumber(view, at - RECORD_HEADER, this.epochs[k]!, this.numbers[k]!);

@@ -51,6 +51,10 @@ export const SERVICE_REALTIME = 2;
 export const SERVICE_REDUNDANT = 3;
 export const SERVICE_INTRUSION_TOLERANT = 4;
 
+/** Of the two ECN bits, of an inner packet as of an outer header (RFC 3168 §5): capable, and congestion experienced. */
+export const ECN_ECT0 = 2;
+export const ECN_CE = 3;
+
 /** What `checkRouted` answers; an index into ROUTED_REJECTS. */
 export const ROUTED_OK = 0;
 export const ROUTED_SHORT = 1;
