@@ -121,10 +121,7 @@ export class Hops {
     this.now = now;
     for (let k = from; k < to; k++) {
       const slot = slots[k]!;
-      store.frameLength[slot] = ROUTED_HEADER_SIZE + length[slot]!;
-      store.outerClass[slot] = outerClass;
-      store.entryFlow[slot] = flow;
-      store.since[slot] = now;
+      store.describe(slot, now, ROUTED_HEADER_SIZE + length[slot]!, outerClass, flow);
       store.flow[slot] = label;
     }
     outbound.offerRun(now, slots, from, to, lane, markable);
@@ -165,10 +162,7 @@ export class Hops {
     io.copy(batch, this.order, n, store.batch, this.slots, FRAME_AT - RECORD_HEADER);
     for (let k = 0; k < n; k++) {
       const slot = this.slots[k]!;
-      store.frameLength[slot] = store.batch.length[slot]! - RECORD_HEADER;
-      store.outerClass[slot] = this.classes[k]!;
-      store.entryFlow[slot] = -1;
-      store.since[slot] = now;
+      store.describe(slot, now, store.batch.length[slot]! - RECORD_HEADER, this.classes[k]!, -1);
       this.offer(now, slot, this.nexts[k]!, this.lanes[k]!);
     }
   }
@@ -224,10 +218,7 @@ export class Hops {
     if (slot < 0) return -1;
     const bytes = new Uint8Array(decoder.view.buffer, decoder.view.byteOffset + offsets[k]!, lengths[k]!);
     store.batch.bytes.set(bytes, store.frameAt(slot));
-    store.frameLength[slot] = lengths[k]!;
-    store.outerClass[slot] = 0;
-    store.entryFlow[slot] = -1;
-    store.since[slot] = now;
+    store.describe(slot, now, lengths[k]!, 0, -1);
     return slot;
   }
 

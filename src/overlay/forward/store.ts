@@ -83,6 +83,14 @@ export class FrameStore implements FrameColumns {
     this.free[this.freeCount++] = slot;
   }
 
+  /** Notes what lies in a taken slot since `now` (µs): the columns of these names, by value. */
+  describe(slot: number, now: number, frameLength: number, outerClass: number, entryFlow: number): void {
+    this.frameLength[slot] = frameLength;
+    this.outerClass[slot] = outerClass;
+    this.entryFlow[slot] = entryFlow;
+    this.since[slot] = now;
+  }
+
   /** Where the slot's routed frame begins in the arena. */
   frameAt(slot: number): number {
     return slot * this.slotSize + FRAME_AT;
