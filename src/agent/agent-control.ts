@@ -20,6 +20,7 @@ import type {
 import { ApiError } from '../control/api.js';
 import { parseFlowMatch, parseFlowPrefix } from '../control/flow-match.js';
 import { findNode } from '../control/target.js';
+import type { NameServer } from '../names/index.js';
 import { span } from '../crypto/identity/index.js';
 import { SERVICE_NAMES } from '../intercept/services.js';
 import type { Io } from '../io/ports.js';
@@ -45,6 +46,8 @@ interface Attached {
   identity: Identity;
   clock: Clock;
   warnings: string[];
+  /** Where names are served. */
+  names: NameServer | undefined;
   log: Logger;
 }
 
@@ -86,7 +89,7 @@ export class AgentControl implements AgentApi {
   }
 
   async status(): Promise<Status> {
-    const { agent, ready, identity, warnings, clock, port } = this.parts();
+    const { agent, ready, identity, warnings, clock, port, names } = this.parts();
     const { node } = agent;
     const peers = agent.peers.all();
     const secondsLeft = Math.floor((node.notAfter - clock.wall()) / 1000);
@@ -104,6 +107,9 @@ export class AgentControl implements AgentApi {
       listen: { host: this.config.listen.host, port: ready.port, features: { ...ready.udp } },
       io: { kind: ready.kind, engine: ready.engine },
       certificate: { notAfter: new Date(node.notAfter).toISOString(), secondsLeft },
+      names: names
+        ? { zone: this.config.names.zone, port: this.config.names.port, queries: { ...names.counters } }
+        : null,
       peers: {
         configured: peers.filter(({ configured }) => configured).length,
         connected: peers.filter(({ state }) => state === 'connected').length,

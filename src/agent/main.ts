@@ -16,6 +16,7 @@ import { Agent, type Clock } from './agent.js';
 import { AgentControl } from './agent-control.js';
 import { type Config, type Identity, loadConfig, loadIdentity } from './config/index.js';
 import { GSO_MAX_SEGMENTS, GSO_MAX_SIZE, MARK, TX_QUEUE_LENGTH } from './host-tuning.js';
+import type { NameServer } from '../names/index.js';
 import { Watchdog } from './watchdog.js';
 import { loadIo } from './worker/io.js';
 import { WorkerPort } from './worker/port.js';
@@ -171,8 +172,26 @@ class AgentLife {
       { io: ready.kind, engine: ready.engine, tun: ready.tun, udp: ready.udp, port: ready.port },
       'forwarding',
     );
-    control.attach({ agent, port, ready, identity, clock, warnings, log });
+    const names = await this.serveNames(agent, identity, clock);
+    control.attach({ agent, port, ready, identity, clock, warnings, names, log });
     return agent;
+  }
+
+  /** At this node's own addresses, which the device has by then. Off by default, and its library with it. */
+  private async serveNames(agent: Agent, identity: Identity, clock: Clock): Promise<NameServer | undefined> {
+    const { config, log } = this;
+    if (!config.names.enabled) return undefined;
+    const { serveNames } = await import('./names.js');
+    const server = await serveNames({
+      config,
+      router: agent.router,
+      addresses: agent.node.addresses,
+      overlay: identity.trust.overlayPrefixes,
+      now: clock.now,
+      log,
+    });
+    this.undo.push(() => server.close());
+    return server;
   }
 
   /** From the first step on: whenever a signal comes, and even after a fault of our own, everything is taken back. */

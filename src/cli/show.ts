@@ -52,6 +52,7 @@ export function renderStatus(status: Status): string {
       ['listen', `${endpointText(listen.host, listen.port)}${featureText(listen.features)}`],
       ['engine', `${io.kind}, ${io.engine}`],
       ['certificate', `until ${certificate.notAfter.slice(0, 10)}, ${validity}`],
+      ...(status.names === null ? [] : [['names', namesText(status.names)] as const]),
       ['peers', `${peers.connected} of ${peers.configured} connected`],
     ]),
     renderTraffic(status.counters),
@@ -81,6 +82,11 @@ function renderTraffic(counters: Counters): string {
     ] as const
   ).map(([name, traffic]) => [name, String(traffic.packets), bytes(traffic.bytes)]);
   return table(['traffic', 'packets', 'bytes'], rows, [1, 2]);
+}
+
+function namesText({ zone, port, queries }: NonNullable<Status['names']>): string {
+  const counts = Object.entries(queries).filter(([, count]) => count > 0);
+  return `*.${zone} at port ${port}; ${counts.map(([what, count]) => `${count} ${what}`).join(', ') || 'not asked yet'}`;
 }
 
 function featureText(features: Record<string, boolean | number>): string {

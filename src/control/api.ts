@@ -50,6 +50,8 @@ export interface Status {
   listen: { host: string; port: number; features: Record<string, boolean | number> };
   io: { kind: 'native' | 'plain'; engine: string };
   certificate: { notAfter: string; secondsLeft: number };
+  /** Null where names aren't served. Queries by what became of them. */
+  names: { zone: string; port: number; queries: Record<string, number> } | null;
   peers: { configured: number; connected: number };
   counters: Counters;
   /** One line each, with the remedy. */

@@ -351,6 +351,7 @@ export class SimAgent {
       peers: peers.filter(({ endpoints }) => endpoints.length > 0),
       intercept: { mode: 'split', participants: false, rules: [] },
       services: { default: { ...DEFAULT_SERVICES } },
+      names: { enabled: false, zone: 'causeway', port: 53 },
       links: { outerDscp: 0 },
       control: { socket: '' },
       log: { level: 'warn' },

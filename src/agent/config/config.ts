@@ -33,6 +33,8 @@ export interface Config {
   services: { default: ServiceDefaults };
   /** DSCP of datagrams that carry data; `copy`: that of the packet inside. */
   links: { outerDscp: 'copy' | number };
+  /** Names of nodes, served at this node's addresses. `zone` is lower case, without a dot at its end. */
+  names: { enabled: boolean; zone: string; port: number };
   control: { socket: string; metrics?: NamedEndpoint };
   log: { level: LogLevel };
 }
@@ -40,6 +42,8 @@ export interface Config {
 export const DEFAULT_SOCKET = '/run/causeway/causeway.sock';
 export const DEFAULT_PORT = 7100;
 export const DEFAULT_TUN = 'cw0';
+export const DEFAULT_ZONE = 'causeway';
+export const DNS_PORT = 53;
 export const DEFAULT_MTU = 1380;
 /** IPv6 refuses less on any link (RFC 8200 §5). */
 export const MIN_MTU = 1280;

@@ -69,6 +69,7 @@ export function diffConfig(before: Config, after: Config): { applied: string[]; 
       'services.default',
       'links.outer_dscp',
     ],
+    ...['names.enabled', 'names.zone', 'names.port'],
     ...['control.socket', 'control.metrics', 'log.level'],
   ];
   const at = (config: Config, key: string): string => {

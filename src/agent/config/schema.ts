@@ -14,6 +14,8 @@ import {
   DEFAULT_PORT,
   DEFAULT_SOCKET,
   DEFAULT_TUN,
+  DEFAULT_ZONE,
+  DNS_PORT,
   LOG_LEVELS,
   MAX_MTU,
   MIN_MTU,
@@ -213,6 +215,19 @@ export const schema = z.strictObject({
     })
     .prefault({}),
   links: z.strictObject({ outer_dscp: outerDscp.default(0) }).prefault({}),
+  names: z
+    .strictObject({
+      enabled: z.boolean('use true or false').default(false),
+      zone: z
+        .string()
+        .superRefine((text, context) => {
+          const problem = nodeNameProblem(text);
+          if (problem !== undefined) context.addIssue(problem.replace('node name', 'zone'));
+        })
+        .default(DEFAULT_ZONE),
+      port: port.default(DNS_PORT),
+    })
+    .prefault({}),
   control: z
     .strictObject({
       socket: path.max(107, 'a socket path has at most 107 characters').default(DEFAULT_SOCKET),

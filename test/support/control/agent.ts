@@ -36,6 +36,7 @@ export const STATUS: Status = {
     relayed: traffic(5),
     drops: { 'no-route': 7 },
   },
+  names: { zone: 'causeway', port: 53, queries: { answered: 3, unknown: 1, refused: 0 } },
   warnings: ['peer c: no answer'],
 };
 

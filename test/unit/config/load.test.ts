@@ -32,6 +32,7 @@ describe('a configuration that is right', () => {
       intercept: { mode: 'split', participants: false, rules: [] },
       services: { default: { tcp: 1, udp: 0, other: 0 } },
       links: { outerDscp: 0 },
+      names: { enabled: false, zone: 'causeway', port: 53 },
       control: { socket: '/run/causeway/causeway.sock' },
       log: { level: 'info' },
     });
@@ -132,7 +133,7 @@ describe('a configuration that is wrong', () => {
     [
       'unknown key without a value',
       'zzzz:',
-      'zzzz: unknown key; known here: node, pki, listen, tun, peers, intercept, services, links, control, log',
+      'zzzz: unknown key; known here: node, pki, listen, tun, peers, intercept, services, links, names, control, log',
       3,
       1,
     ],
