@@ -24,6 +24,7 @@ import type { NameServer } from '../names/index.js';
 import { span } from '../crypto/identity/index.js';
 import { SERVICE_NAMES } from '../intercept/services.js';
 import type { Io } from '../io/ports.js';
+import { metricOf } from '../overlay/route/metric.js';
 import { ERROR_NO_ROUTE, ERROR_TTL_EXCEEDED } from '../overlay/wire/error.js';
 import type { Agent, Clock } from './agent.js';
 import {
@@ -146,7 +147,8 @@ export class AgentControl implements AgentApi {
     const { agent } = this.parts();
     const { nodes } = agent.router;
     const nameOf = new Map(nodes.map(({ certificate }) => [certificate.nodeId, certificate.name]));
-    return nodes.flatMap(({ certificate, nextHop, cost, hops }) => {
+    return nodes.flatMap(({ certificate, ways }) => {
+      const { nextHop, cost, hops } = ways[0];
       const own = certificate.nodeId === agent.node.nodeId;
       const reached = own || nextHop !== 0;
       const rest = {
@@ -293,13 +295,13 @@ export class AgentControl implements AgentApi {
     const { agent } = this.parts();
     const nodes = new Map(agent.router.nodes.map((node) => [node.certificate.nodeId, node]));
     const name = (id: number) => nodes.get(id)?.certificate.name ?? `#${id}`;
-    return (id) => {
-      const node = nodes.get(id);
-      const reached = node !== undefined && node.nextHop !== 0;
+    return (id, service) => {
+      const way = nodes.get(id)?.ways[metricOf(service)];
+      const reached = way !== undefined && way.nextHop !== 0;
       return {
         name: name(id),
-        via: reached ? name(node.nextHop) : null,
-        hops: reached ? node.hops : null,
+        via: reached ? name(way.nextHop) : null,
+        hops: reached ? way.hops : null,
       };
     };
   }

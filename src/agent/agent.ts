@@ -8,6 +8,7 @@ import { type NodeCertificate, signRaw, verifyRaw } from '../crypto/identity/ind
 import type { CertificateFault } from '../crypto/handshake/index.js';
 import type { Cipher } from '../io/ports.js';
 import { TokenBucket } from '../rate-limit/token-bucket.js';
+import type { LinkMeasure } from '../overlay/route/measure.js';
 import { Router } from '../overlay/route/router.js';
 import type { RouterAction, RouterNotice } from '../overlay/route/actions.js';
 import { LANES } from '../overlay/wire/lanes.js';
@@ -144,7 +145,7 @@ export class Agent {
         this.closed(message.peer);
         break;
       case 'measured':
-        this.measured(message.peer, message.rttMicros);
+        this.measured(message.peer, message.measure);
         break;
       case 'message':
         this.performRouting(
@@ -255,10 +256,10 @@ export class Agent {
     this.seek(peer);
   }
 
-  private measured(nodeId: number, rttMicros: number): void {
+  private measured(nodeId: number, measure: LinkMeasure): void {
     const peer = this.peers.get(nodeId);
-    if (peer) peer.rttMicros = rttMicros;
-    this.performRouting(this.router.linkMeasured(this.now(), nodeId, rttMicros));
+    if (peer) peer.rttMicros = measure.rtt;
+    this.performRouting(this.router.linkMeasured(this.now(), nodeId, measure));
   }
 
   private resynchronise(nodeId: number): void {

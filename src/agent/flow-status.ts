@@ -12,8 +12,11 @@ import { PROTOCOLS } from './config/protocols.js';
 import { formatAddress } from '../io/address.js';
 import type { IncomingFlowReport } from './messages.js';
 
-/** A node's name and the way to it, by its id. */
-export type WayTo = (nodeId: number) => { name: string; via: string | null; hops: number | null };
+/** A node's name and the way to it, by its id, for frames of a service. */
+export type WayTo = (
+  nodeId: number,
+  service: number,
+) => { name: string; via: string | null; hops: number | null };
 
 const UNKNOWN: FlowEnds = {
   protocol: null,
@@ -29,7 +32,7 @@ const PROTOCOL_NAMES = new Map(
 
 export function outgoingFlow(report: FlowReport, wayTo: WayTo): OutgoingFlow {
   const { service, origin, rule, packets, bytes, bytesPerSecond, retransmissions, copies } = report;
-  const { name: node, via, hops } = wayTo(report.node);
+  const { name: node, via, hops } = wayTo(report.node, service);
   const undecided = service === SERVICE_UNDECIDED;
   return {
     direction: 'out',
@@ -68,7 +71,7 @@ export function incomingFlows(
     return {
       direction: 'in',
       ...(tuple ? ends(tuple) : UNKNOWN),
-      node: wayTo(report.node).name,
+      node: wayTo(report.node, report.service).name,
       service: SERVICE_NAMES[report.service],
       delivered,
       reordered,

@@ -7,6 +7,7 @@ import type { Cipher, TunFeatures, UdpFeatures } from '../io/ports.js';
 import type { FlowMatch, FlowReport, FlowTuple } from '../intercept/flow-cache.js';
 import type { Rule, RulePrefix } from '../intercept/rules.js';
 import type { ServiceDefaults } from '../intercept/services.js';
+import type { LinkMeasure } from '../overlay/route/measure.js';
 import type { CloseReason } from '../overlay/wire/frames.js';
 import type { Endpoint } from './endpoint.js';
 
@@ -141,7 +142,7 @@ export type FromWorker =
   | { type: 'datagram'; bytes: Uint8Array; endpoint: Endpoint }
   | { type: 'up'; peer: number; rttMicros: number }
   | { type: 'down'; peer: number; reason: string }
-  | { type: 'measured'; peer: number; rttMicros: number }
+  | { type: 'measured'; peer: number; measure: LinkMeasure }
   | { type: 'message'; peer: number; bytes: Uint8Array }
   /** The peer's stream, or ours to it, began anew: synchronise again. */
   | { type: 'stream-lost'; peer: number }

@@ -15,6 +15,8 @@ const RING_MASK = RING_WORDS - 1;
 export class ReplayWindow {
   private readonly ring = new Int32Array(RING_WORDS);
   private newest = -1;
+  private accepted = 0;
+  private gaps = 0;
 
   /** Whether `counter` is new: to be asked before the record is opened, which costs more. Changes nothing. */
   check(counter: number): boolean {
@@ -28,6 +30,7 @@ export class ReplayWindow {
   accept(counter: number): boolean {
     if (!this.check(counter)) return false;
     if (counter > this.newest) this.advance(counter);
+    this.accepted++;
     this.ring[(counter >>> 5) & RING_MASK]! |= 1 << (counter & 31);
     return true;
   }
@@ -37,8 +40,19 @@ export class ReplayWindow {
     return this.newest;
   }
 
+  /** How many counters were accepted. */
+  get count(): number {
+    return this.accepted;
+  }
+
+  /** How many runs of counters were still missing when a newer one came. */
+  get overtaken(): number {
+    return this.gaps;
+  }
+
   /** Clears the words between the newest counter's and the new one's, the latter included. */
   private advance(counter: number): void {
+    if (counter > this.newest + 1) this.gaps++;
     const from = Math.floor(this.newest / 32);
     const words = Math.floor(counter / 32) - from;
     if (words >= RING_WORDS) this.ring.fill(0);

@@ -13,6 +13,19 @@ import { seedOf } from '../support/sim/simulator.js';
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
 const positive = fc.integer({ min: 1, max: 0xffffffff });
 
+const link = fc
+  .record({
+    ...{ neighbour: positive, rtt: positive },
+    loss: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 1_000_000 })),
+    sixteenths: fc.integer({ min: 16, max: 0xffff }),
+    hundredths: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 0xffff })),
+  })
+  .map(({ sixteenths, hundredths, ...rest }) => ({
+    ...rest,
+    burst: rest.loss === 0 ? 1 : sixteenths / 16,
+    price: hundredths / 100,
+  }));
+
 const record: fc.Arbitrary<LinkStateRecord> = fc
   .record({
     origin: positive,
@@ -20,7 +33,7 @@ const record: fc.Arbitrary<LinkStateRecord> = fc
     sequence: u32,
     lifetime: fc.integer({ min: 1, max: 65_535 }),
     certificate: fc.uint8Array({ minLength: 8, maxLength: 8 }),
-    links: fc.uniqueArray(fc.record({ neighbour: positive, rtt: positive }), {
+    links: fc.uniqueArray(link, {
       selector: ({ neighbour }) => neighbour,
       maxLength: 40,
     }),
@@ -146,6 +159,6 @@ describe('a router fed with mutated messages', () => {
     node.hear(2, true3);
     node.pass(1_000_000);
     expect(node.router.db.records.get(3)!.record.sequence).toBe(5);
-    expect(node.tables!.nextHop(node.tables!.indexOf(3))).toBe(2);
+    expect(node.tables!.nextHop(node.tables!.indexOf(3), 0)).toBe(2);
   });
 });

@@ -8,6 +8,7 @@ import type { MeshOptions } from '../support/sim/router-mesh.js';
 import { addressOf, idOf, RouterMesh } from '../support/sim/router-mesh.js';
 import type { Simulator } from '../support/sim/simulator.js';
 import { simulate } from '../support/sim/simulator.js';
+import { cleanLink } from '../support/ways.js';
 import { chain, randomTopology } from '../support/sim/topology.js';
 
 const SECOND = 1_000_000;
@@ -174,7 +175,7 @@ describe('with real signatures', () => {
       const victim = mesh.nodes[4];
       const evil = mesh.nodes[1];
       const version = { origin: victim.nodeId, epoch: 99, sequence: 1, lifetime: 3600 };
-      const links = [{ neighbour: evil.nodeId, rtt: 1 }];
+      const links = [cleanLink(evil.nodeId, 1)];
       const record = encodeRecord({ ...version, certificate: certificateHash(victim.certificate), links });
       const signature = mesh.identities.sign(evil.nodeId, signedBytes(record));
       mesh.inject(2, 1, encodeRecordMessage(0, record, signature));

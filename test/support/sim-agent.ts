@@ -302,7 +302,7 @@ export class SimAgent {
   /** Names of the nodes that its routing reaches, itself included. */
   reaches(): string[] {
     return this.agent.router.nodes
-      .filter(({ nextHop }) => nextHop !== 0)
+      .filter(({ ways }) => ways[0].nextHop !== 0)
       .map(({ certificate }) => certificate.name)
       .sort();
   }

@@ -34,6 +34,7 @@ export interface DataPath {
   readonly counters: Counters;
   readonly neighbours: Neighbours;
   readonly routes: Routes;
+  readonly sender: Sender;
   readonly control: ControlRecords;
   readonly slow: SlowPath;
   readonly flows: FlowCache;
@@ -44,7 +45,6 @@ export interface DataPath {
 
 type Parts = Omit<DataPath, 'arrival' | 'entry'> & {
   readonly lanes: LaneTable;
-  readonly sender: Sender;
   readonly icmp: IcmpWriter;
   readonly recent: RecentHeaders;
 };

@@ -19,6 +19,7 @@ import type { Hops } from '../../overlay/forward/hops.js';
 import type { Neighbour } from '../../overlay/forward/neighbour.js';
 import type { OrderedExit } from '../../overlay/forward/ordered-exit.js';
 import type { Routes } from '../../overlay/forward/routes.js';
+import type { Sender } from '../../overlay/forward/sender.js';
 import type { EchoAnswer, SlowPath } from '../../overlay/forward/slow-path.js';
 import { readEndpoint, writeEndpoint } from '../endpoint.js';
 import {
@@ -56,6 +57,7 @@ export class ForwardingWorker implements DataPathShell {
   private readonly flows: FlowCache;
   private outerDscp = 0;
   private readonly control: ControlRecords;
+  private readonly sender: Sender;
   private readonly adhoc = createBatch(sizes.HANDSHAKE_MAX, 1);
   private readonly timer: MicroTimer;
   private armed = Infinity;
@@ -76,6 +78,7 @@ export class ForwardingWorker implements DataPathShell {
     this.arrival = path.arrival;
     this.slow = path.slow;
     this.control = path.control;
+    this.sender = path.sender;
     this.flows = path.flows;
     this.hops = path.recovery.hops;
     this.exit = path.recovery.exit;
@@ -208,6 +211,7 @@ export class ForwardingWorker implements DataPathShell {
       case 'up':
         neighbour.up = true;
         neighbour.since = now;
+        neighbour.quality.resume();
         this.hops.resume(neighbour);
         post({ type: 'up', peer, rttMicros: event.rtt });
         return;
@@ -218,7 +222,14 @@ export class ForwardingWorker implements DataPathShell {
         post({ type: 'down', peer, reason: event.reason });
         return;
       case 'measured':
-        post({ type: 'measured', peer, rttMicros: event.rtt });
+        this.noteLoad(now, neighbour);
+        neighbour.quality.roundTrip(now, event.rtt, event.base, event.latest);
+        post({ type: 'measured', peer, measure: neighbour.quality.measure });
+        return;
+      case 'tally':
+        neighbour.quality.tally(now, event);
+        neighbour.link.watch(neighbour.quality.loss > 0);
+        post({ type: 'measured', peer, measure: neighbour.quality.measure });
         return;
       case 'message':
         post({ type: 'message', peer, bytes: event.bytes.slice() });
@@ -248,6 +259,11 @@ export class ForwardingWorker implements DataPathShell {
     }
   }
 
+  private noteLoad(now: number, { quality, bytesSent, bytesReceived, hop, slot }: NeighbourEntry): void {
+    quality.load(now, bytesSent + bytesReceived, hop?.outbound.queue.packets ?? 0);
+    quality.excuse(this.sender.takeRefused(slot));
+  }
+
   /** After any input: sends what links have become due to send, arms the timer for what comes next. */
   afterInput(): void {
     const now = this.ports.io.now();
@@ -260,8 +276,9 @@ export class ForwardingWorker implements DataPathShell {
   }
 
   /** Sends a link's own frames, and acknowledgements that found no data to ride on. */
-  private transmit(now: number, neighbour: Neighbour): void {
+  private transmit(now: number, neighbour: NeighbourEntry): void {
     const { control } = this;
+    if (neighbour.link.wantsHello) neighbour.link.count(this.neighbours.tally(neighbour));
     const limit = control.at + LINK_BODY_MAX;
     for (;;) {
       let end = control.at + neighbour.link.transmit(now, control.view, control.at, limit);

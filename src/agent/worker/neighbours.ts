@@ -4,6 +4,8 @@ import { SessionSet } from '../../crypto/session.js';
 import type { LaneTable } from '../../overlay/forward/lanes.js';
 import type { Neighbour } from '../../overlay/forward/neighbour.js';
 import { Link } from '../../overlay/link/link.js';
+import { LinkQuality } from '../../overlay/link/quality/link-quality.js';
+import type { Tally } from '../../overlay/wire/frames.js';
 import { writeEndpoint } from '../endpoint.js';
 import type { FromWorker, SessionGrant } from '../messages.js';
 import { KEY_SLOTS, MAX_NEIGHBOURS } from './sizes.js';
@@ -22,8 +24,13 @@ export interface NeighbourEntry extends Neighbour {
   /** µs; when the timer is wanted. */
   due: number;
   /** Key slots and receiver indexes by session. */
-  readonly held: Map<number, { keys: number[]; indexes: number[] }>;
+  readonly held: Map<number, { keys: number[]; indexes: number[]; windows: ReplayWindow[] }>;
+  readonly quality: LinkQuality;
+  /** What came in sessions of this link that are gone. */
+  past: Tally;
 }
+
+const NOTHING: Tally = { type: 'tally', sealed: 0, arrived: 0, gaps: 0 };
 
 /** Everyone that this node holds sessions with: owner of key slots, endpoint slots and receiver indexes. */
 export class Neighbours {
@@ -56,13 +63,14 @@ export class Neighbours {
     const send = grant.send.map((lane) => this.setKey(cipher, lane.key));
     neighbour.cipher = cipher;
     neighbour.sessionSince = now;
+    const windows = grant.receive.map(() => new ReplayWindow());
     neighbour.held.set(index, {
       keys: [...receive, ...send],
       indexes: grant.receive.map((lane) => lane.index),
+      windows,
     });
     grant.receive.forEach(({ index: lane }, i) => {
-      const window = new ReplayWindow();
-      this.lanes.add(lane, { neighbour, session: index, lane: i, key: receive[i], window });
+      this.lanes.add(lane, { neighbour, session: index, lane: i, key: receive[i], window: windows[i] });
     });
     const lanes = grant.send.map((lane, i) => ({ index: lane.index, key: send[i] }));
     const evicted = neighbour.sessions.install(now, index, initiator, lanes);
@@ -102,6 +110,13 @@ export class Neighbours {
     const all = [...this.touched];
     this.touched.clear();
     return all;
+  }
+
+  /** What has come of a neighbour's records since its link began. */
+  tally({ past, held }: NeighbourEntry): Tally {
+    let tally = past;
+    for (const { windows } of held.values()) tally = withWindows(tally, windows);
+    return tally;
   }
 
   /** Notes when a neighbour wants the timer again: its link, its sessions, or its hop, which is due at `hopDue`. */
@@ -158,6 +173,8 @@ export class Neighbours {
       since: now,
       sessionSince: now,
       held: new Map(),
+      quality: new LinkQuality(),
+      past: NOTHING,
       packetsSent: 0,
       bytesSent: 0,
       packetsReceived: 0,
@@ -175,6 +192,7 @@ export class Neighbours {
     neighbour.since = now;
     neighbour.incarnation = incarnation;
     neighbour.link = new Link(this.random, now);
+    neighbour.past = NOTHING;
     this.dropHop(neighbour);
     return neighbour;
   }
@@ -189,6 +207,7 @@ export class Neighbours {
   private drop(neighbour: NeighbourEntry, session: number): void {
     const held = neighbour.held.get(session);
     if (!held) return;
+    neighbour.past = withWindows(neighbour.past, held.windows);
     neighbour.held.delete(session);
     neighbour.sessions.remove(session);
     for (const index of held.indexes) this.lanes.remove(index);
@@ -198,4 +217,13 @@ export class Neighbours {
     }
     this.post({ type: 'released', index: session });
   }
+}
+
+function withWindows({ sealed, arrived, gaps }: Tally, windows: readonly ReplayWindow[]): Tally {
+  for (const { highest, count, overtaken } of windows) {
+    sealed += highest + 1;
+    arrived += count;
+    gaps += overtaken;
+  }
+  return { type: 'tally', sealed: sealed >>> 0, arrived: arrived >>> 0, gaps: gaps >>> 0 };
 }

@@ -9,6 +9,7 @@
 import { randomBytes } from 'node:crypto';
 import { ENDPOINT_WORDS, type PacketBatch } from '../../io/batch.js';
 import type { Io, TunDevice, UdpSocket } from '../../io/ports.js';
+import { METRICS } from '../../overlay/route/metric.js';
 import { PrefixTable } from '../../overlay/route/prefix-table.js';
 import { encodeTables } from '../../overlay/route/tables.js';
 import { LANES } from '../../overlay/wire/lanes.js';
@@ -226,9 +227,7 @@ function tables(i: number): ArrayBuffer[] {
       notBefore: 0,
       notAfter: 0,
     },
-    nextHop: nodeId,
-    cost: 1,
-    hops: 1,
+    ways: METRICS.map(() => ({ nextHop: nodeId, cost: 1, hops: 1, rtt: 1, loss: 0 })),
   }));
   const prefixes = nodes.map((node, owner) => ({
     bytes: address(node.certificate.nodeId),

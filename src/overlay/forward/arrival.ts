@@ -81,8 +81,9 @@ export class Arrival {
   private repeatOf = -1;
   /** Whether the epoch of its number is the present one. */
   private isPresent = false;
-  /** The destination of the packet before, which is mostly that of the next. */
+  /** Destination and service of the packet before, which are mostly those of the next. */
   private lastDestination = -1;
+  private lastService = -1;
   private lastNext: Neighbour | undefined;
 
   constructor(private readonly parts: ArrivalParts) {
@@ -232,7 +233,7 @@ export class Arrival {
       exit.flush(store.batch);
       return false;
     }
-    const next = this.nextHop(readDestination(view, frame));
+    const next = this.nextHop(view, frame);
     const ttl = readTtl(view, frame);
     if (!next || ttl <= 1) {
       counters.drop(next ? 'ttl-exceeded' : 'no-route');
@@ -282,7 +283,7 @@ export class Arrival {
   private forward(now: number, lane: number, i: number, frame: number, length: number, data: boolean): void {
     const { batch, slow, sender, counters, hops } = this.parts;
     const { view } = batch;
-    const next = this.nextHop(readDestination(view, frame));
+    const next = this.nextHop(view, frame);
     if (!next) {
       slow.refuseNoRoute(now, view, frame);
       return;
@@ -309,10 +310,14 @@ export class Arrival {
     } else counters.drop('no-path');
   }
 
-  private nextHop(destination: number): Neighbour | undefined {
-    if (destination !== this.lastDestination) {
-      const next = this.parts.routes.byNode(destination)?.next;
+  /** By the frame's service, on which all nodes of its way agree. */
+  private nextHop(view: DataView, frame: number): Neighbour | undefined {
+    const destination = readDestination(view, frame);
+    const service = readService(view, frame);
+    if (destination !== this.lastDestination || service !== this.lastService) {
+      const next = this.parts.routes.byNode(destination)?.next[service];
       this.lastDestination = destination;
+      this.lastService = service;
       this.lastNext = next?.up ? next : undefined;
     }
     return this.lastNext;

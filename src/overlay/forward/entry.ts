@@ -172,13 +172,15 @@ export class Entry {
       counters.drop('rule');
       return false;
     }
-    if (!destination.next?.up) {
+    const next = destination.next[flows.service[flow]!];
+    if (!next?.up) {
       counters.drop('no-path');
       icmp.answer(now, read, i, info, 'host-unreachable');
       return false;
     }
     const { decided } = this;
     decided.destinations[i] = destination;
+    decided.next[i] = next;
     decided.flow[i] = flow;
     decided.service[i] = flows.service[flow]!;
     decided.ttl[i] = info.ttl;
@@ -240,12 +242,13 @@ export class Entry {
     const { decided, rows } = this;
     for (let j = 0; j < out.count;) {
       const i = out.source[j]!;
-      const { next, nodeId, sequence } = decided.destinations[i]!;
+      const { nodeId, sequence } = decided.destinations[i]!;
+      const next = decided.next[i]!;
       const flow = decided.flow[i]!;
       const from = j;
       j = this.routedRun.write(out, rows, from, out.count, RECORD_HEADER);
       flows.count(now, flow, j - from, read.length[i]!);
-      if (next) {
+      if (next.up) {
         sender.noteData(now, next);
         recent.remember(read, i, nodeId, (sequence + 1) >>> 0, j - from);
         sender.address(out, from, j, next, decided.outer[i]! | decided.ecn[i]!);

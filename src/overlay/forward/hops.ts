@@ -13,7 +13,7 @@ import { ParityDecoder } from '../link/fec/parity-decoder.js';
 import { ParityEncoder } from '../link/fec/parity-encoder.js';
 import { Inbound } from '../link/inbound.js';
 import { Outbound, type Wire } from '../link/outbound.js';
-import { readDestination, readEcn, readFlow, ROUTED_HEADER_SIZE } from '../wire/routed.js';
+import { readDestination, readEcn, readFlow, readService, ROUTED_HEADER_SIZE } from '../wire/routed.js';
 import type { Counters } from './counters.js';
 import type { Neighbour } from './neighbour.js';
 import type { Routes } from './routes.js';
@@ -283,7 +283,9 @@ export class Hops {
         store.release(slot);
         continue;
       }
-      const next = routes.byNode(readDestination(store.batch.view, store.frameAt(slot)))?.next;
+      const { view } = store.batch;
+      const frame = store.frameAt(slot);
+      const next = routes.byNode(readDestination(view, frame))?.next[readService(view, frame)];
       this.offer(now, slot, next?.up ? next : neighbour, store.lane[slot]!);
     }
   }

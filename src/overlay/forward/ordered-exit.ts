@@ -154,8 +154,8 @@ export class OrderedExit {
   private waitFor(source: number): number {
     if (source !== this.lastSource) {
       this.lastSource = source;
-      const cost = this.parts.routes.byNode(source)?.cost ?? WAIT_MOST;
-      this.lastWait = Math.min(WAIT_MOST, WAIT_ROUND_TRIPS * cost + WAIT_LEAST);
+      const rtt = this.parts.routes.byNode(source)?.rtt ?? WAIT_MOST;
+      this.lastWait = Math.min(WAIT_MOST, WAIT_ROUND_TRIPS * rtt + WAIT_LEAST);
     }
     return this.lastWait;
   }

@@ -1,6 +1,7 @@
 import { PACKET_PARTIAL, type PacketBatch } from '../../io/batch.js';
 import type { FlowCache } from '../../intercept/flow-cache.js';
 import { FLAG_PARTIAL, FRAME_DATA, SERVICE_RELIABLE, writeRoutedHeader } from '../wire/routed.js';
+import type { Neighbour } from './neighbour.js';
 import type { Destination } from './routes.js';
 
 /** Of the routed header: what stands further back isn't waited for. */
@@ -9,6 +10,7 @@ const DISTANCE_MAX = 0xffff;
 /** What was decided of the packets of a read, by their index there. */
 export class Decided {
   readonly destinations: (Destination | undefined)[];
+  readonly next: (Neighbour | undefined)[];
   /** Service, which a flow may change from packet to packet, and index in the flow cache. */
   readonly service: Uint8Array;
   readonly flow: Int32Array;
@@ -19,6 +21,7 @@ export class Decided {
 
   constructor(capacity: number) {
     this.destinations = new Array<Destination | undefined>(capacity).fill(undefined);
+    this.next = new Array<Neighbour | undefined>(capacity).fill(undefined);
     this.service = new Uint8Array(capacity);
     this.flow = new Int32Array(capacity);
     this.ttl = new Uint8Array(capacity);

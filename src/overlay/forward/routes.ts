@@ -1,13 +1,16 @@
 import { type ForwardingTables, NO_COST } from '../route/tables.js';
 import type { Neighbour } from './neighbour.js';
 
+/** Services that a frame can name. */
+const SERVICES = 16;
+
 /** Where packets for one node go now, and the sequence that numbers ours to it. Survives a change of tables. */
 export interface Destination {
   readonly nodeId: number;
-  /** The next hop; undefined while there is no path. */
-  next: Neighbour | undefined;
-  /** µs, there and back; NO_COST where there is no path. */
-  cost: number;
+  /** The next hop by service (all that four bits can name); undefined while there is no path. */
+  readonly next: (Neighbour | undefined)[];
+  /** µs, there and back by the reliable service's path; NO_COST where there is no path. */
+  rtt: number;
   sequence: number;
 }
 
@@ -32,10 +35,11 @@ export class Routes {
   resolve(): void {
     const { tables } = this;
     if (!tables) return;
-    for (const destination of this.byId.values()) destination.next = undefined;
+    for (const { next } of this.byId.values()) next.fill(undefined);
     this.byIndex.forEach((destination, i) => {
-      destination.next = this.neighbours.get(tables.nextHop(i));
-      destination.cost = tables.cost(i);
+      for (let service = 0; service < SERVICES; service++)
+        destination.next[service] = this.neighbours.get(tables.nextHop(i, service));
+      destination.rtt = tables.rtt(i);
     });
   }
 
@@ -71,7 +75,8 @@ export class Routes {
   private destinationOf(nodeId: number): Destination {
     let destination = this.byId.get(nodeId);
     if (!destination) {
-      destination = { nodeId, next: undefined, cost: NO_COST, sequence: 0 };
+      const next = new Array<Neighbour | undefined>(SERVICES).fill(undefined);
+      destination = { nodeId, next, rtt: NO_COST, sequence: 0 };
       this.byId.set(nodeId, destination);
     }
     return destination;

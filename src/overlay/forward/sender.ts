@@ -9,6 +9,8 @@ import type { Neighbour } from './neighbour.js';
  * so that sealing skips it; what isn't sealed is never sent.
  */
 export class Sender {
+  private readonly refused = new Map<number, number>();
+
   /** `onBusy`: a link that data began to use wants its hellos sooner. */
   constructor(
     private readonly udp: UdpSocket,
@@ -42,9 +44,9 @@ export class Sender {
     return true;
   }
 
-  /** Seals and sends `order[0..n)`, as `seal` and `send`. Returns how many the socket dealt with. */
+  /** Seals `order[0..n)` and sends it once, as `seal` and `sendOnce`. */
   sealAndSend(batch: PacketBatch, order: Int32Array, n: number): number {
-    return this.send(batch, order, this.seal(batch, order, n));
+    return this.sendOnce(batch, order, this.seal(batch, order, n));
   }
 
   /** Seals `order[0..n)`, moves those that were sealed to the front of `order` and returns how many they are. */
@@ -55,6 +57,23 @@ export class Sender {
     for (let k = 0; k < n; k++) if (status[order[k]!] === 1) order[sealed++] = order[k]!;
     if (sealed < n) this.counters.drop('no-path', n - sealed);
     return sealed;
+  }
+
+  /** As `send`; what the socket refuses isn't tried again, but remembered in `takeRefused`. */
+  sendOnce(batch: PacketBatch, order: Int32Array, n: number): number {
+    const sent = this.send(batch, order, n);
+    for (let k = sent; k < n; k++) {
+      const slot = batch.endpoint[order[k]!]!;
+      this.refused.set(slot, (this.refused.get(slot) ?? 0) + 1);
+    }
+    return sent;
+  }
+
+  /** How many records for the endpoint in `slot` took a counter and were not sent, since this was asked last. */
+  takeRefused(slot: number): number {
+    const refused = this.refused.get(slot) ?? 0;
+    if (refused > 0) this.refused.delete(slot);
+    return refused;
   }
 
   /** Sends what is sealed already. Returns how many the socket dealt with; fewer than n: its buffer is full. */

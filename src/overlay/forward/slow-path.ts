@@ -23,6 +23,7 @@ import {
   readSource,
   readTtl,
   writeRoutedHeader,
+  SERVICE_BEST_EFFORT,
 } from '../wire/routed.js';
 import {
   DATAGRAM_HANDSHAKE_VERDICT,
@@ -178,11 +179,12 @@ export class SlowPath {
   sendEcho(now: number, nodeId: number, identifier: number, number: number, ttl: number): number {
     const { control, routes } = this.parts;
     const destination = routes.byNode(nodeId);
-    if (!destination?.next?.up) return -1;
+    const next = destination?.next[SERVICE_BEST_EFFORT];
+    if (!destination || !next?.up) return -1;
     const sequence = (destination.sequence = (destination.sequence + 1) >>> 0);
     this.writeHeader(FRAME_ECHO_REQUEST, nodeId, ttl, sequence);
     const length = writeEchoBody(control.view, control.at, identifier, number, now);
-    return control.send(destination.next, length) ? sequence : -1;
+    return control.send(next, length) ? sequence : -1;
   }
 
   /** Answers the source of the frame with an error, unless it is one itself; bounded by a rate. */
@@ -190,7 +192,7 @@ export class SlowPath {
     const { control, routes, errors } = this.parts;
     if (readRoutedType(view, frame) === FRAME_ERROR || !errors.take(now)) return;
     const source = readSource(view, frame);
-    const next = routes.byNode(source)?.next;
+    const next = routes.byNode(source)?.next[SERVICE_BEST_EFFORT];
     if (!next?.up) return;
     this.writeHeader(FRAME_ERROR, source, OWN_TTL, this.sequence++);
     control.send(
@@ -226,7 +228,7 @@ export class SlowPath {
   private answerEcho(view: DataView, frame: number, length: number): void {
     const { control, counters, routes, self } = this.parts;
     const source = readSource(view, frame);
-    const next = routes.byNode(source)?.next;
+    const next = routes.byNode(source)?.next[SERVICE_BEST_EFFORT];
     if (length + ECHO_HOP_SIZE > CONTROL_BODY_MAX || checkEcho(view, frame, length)) {
       counters.drop('frame-malformed');
       return;

@@ -76,14 +76,15 @@ export class StoredEntry {
     const { decided, slots } = this;
     const { batch } = hops.store;
     const i = batch.source[slots[from]!]!;
-    const { nodeId, next, sequence } = decided.destinations[i]!;
+    const { nodeId, sequence } = decided.destinations[i]!;
+    const next = decided.next[i]!;
     const flow = decided.flow[i]!;
     const to = this.run.write(batch, slots, from, used, -ROUTED_HEADER_SIZE);
     flows.count(now, flow, to - from, read.length[i]!);
-    sender.noteData(now, next!);
+    sender.noteData(now, next);
     recent.remember(read, i, nodeId, (sequence + 1) >>> 0, to - from);
     const lane = decided.service[i] === SERVICE_RELIABLE ? LANE_RELIABLE : LANE_REALTIME;
-    hops.offerRun(now, slots, from, to, next!, lane, decided.outer[i]!, flow, decided.ecn[i] !== 0);
+    hops.offerRun(now, slots, from, to, next, lane, decided.outer[i]!, flow, decided.ecn[i] !== 0);
     return to;
   }
 }

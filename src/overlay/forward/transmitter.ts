@@ -96,7 +96,7 @@ export class Transmitter {
     this.count = 0;
     const sealed = sender.seal(store.batch, order, n);
     for (let k = 0; k < sealed; k++) store.sealed[order[k]!] = 1;
-    sender.send(store.batch, order, sealed); // what the socket refuses now is lost on the way, as far as the link is concerned
+    sender.sendOnce(store.batch, order, sealed); // what the socket refuses now is lost on the way, as far as the link is concerned
   }
 
   /** Sends parity over the newest `frames` frames that the encoder keeps. */

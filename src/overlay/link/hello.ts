@@ -43,6 +43,8 @@ const LATE = 100 * MS;
 const GRACE = 300 * MS;
 /** Answers to a peer's hellos lie at least this far apart. */
 const ANSWER_GAP = 5 * MS;
+/** Hellos of a link that loses some. */
+const LOSSY_INTERVAL = 200 * MS;
 /** How long a peer's word that it is busy holds. */
 const PEER_BUSY = 500 * MS;
 /** No network is slower; an echo that claims to be is none. */
@@ -80,6 +82,8 @@ export class HelloMachine {
   private current: HelloState;
   /** A hello is to be sent now. */
   wanted = true;
+  /** Towards the peer records are lost: what hellos show of it is wanted sooner. */
+  isLossy = false;
   private number = 0;
   private sentAt = -Infinity;
   private receivedAt: number;
@@ -264,7 +268,8 @@ export class HelloMachine {
 
   private nextRegular(): number {
     const soon = this.sentAt + BUSY_INTERVAL;
-    return this.isBusyAt(soon) || soon < this.peerBusyUntil ? soon : nextTick(this.sentAt);
+    if (this.isBusyAt(soon) || soon < this.peerBusyUntil) return soon;
+    return this.isLossy ? this.sentAt + LOSSY_INTERVAL : nextTick(this.sentAt);
   }
 
   private nextSilenceProbe(): number {

@@ -15,17 +15,24 @@ import {
   decodeLinkFrame,
   encodeClose,
   encodeHello,
+  encodeTally,
   HELLO_SIZE,
   LINK_FRAME_HEAD,
   LinkFrames,
   type CloseReason,
   type LinkFrame,
+  TALLY_FRAME_SIZE,
+  type Tally,
 } from '../wire/frames.js';
 import { RECORD_HEADER_SIZE, RECORD_TAG_SIZE } from '../wire/record.js';
 import type { Reject, RejectReason } from '../wire/reject.js';
+import { elapsed32 } from '../wire/sequence.js';
 import { HelloMachine, type HelloEvent, type HelloState } from './hello.js';
 import { StreamReceiver, type ReceiverEvent } from './stream-receiver.js';
 import { StreamSender, type SendResult } from './stream-sender.js';
+
+/** A tally goes with the next hello once so many records came since the last, or one was found missing. Tuned. */
+const TALLY_EVERY = 4;
 
 /** Most bytes of link frames in one record: a record of 1200 bytes passes every underlay that IPv6 allows. */
 export const LINK_BODY_MAX = 1200 - RECORD_HEADER_SIZE - RECORD_TAG_SIZE;
@@ -37,6 +44,8 @@ export type LinkEvent =
   | { readonly type: 'stream-lost' }
   /** The peer said goodbye; 'down' went before if the link was up. Nothing more will come. */
   | { readonly type: 'closed'; readonly reason: CloseReason }
+  /** What has come of our records at the peer. */
+  | Tally
   /** A frame to count and forget: its reason, or that the record's rest made no sense. */
   | { readonly type: 'rejected'; readonly reason: RejectReason | 'malformed-rest' | 'stream-ack' };
 
@@ -46,6 +55,8 @@ export class Link {
   private readonly receiver: StreamReceiver;
   private readonly frames = new LinkFrames();
   private goodbye: CloseReason | undefined;
+  private tallied: Tally = { type: 'tally', sealed: 0, arrived: 0, gaps: 0 };
+  private tally = this.tallied;
   /** Up, and no hello has gone since. */
   private justUp = false;
 
@@ -92,6 +103,21 @@ export class Link {
     this.hello.noteReceived(now);
   }
 
+  /** A hello is to go with the next `transmit`, and a tally may. */
+  get wantsHello(): boolean {
+    return this.hello.wanted || this.justUp;
+  }
+
+  /** What has come of the peer's records. */
+  count(tally: Tally): void {
+    this.tally = tally;
+  }
+
+  /** The link towards the peer loses records: hellos are to show sooner how many. */
+  watch(isLossy: boolean): void {
+    this.hello.isLossy = isLossy;
+  }
+
   /** An ICMP error named the peer. */
   suspect(): void {
     this.hello.suspect();
@@ -135,6 +161,9 @@ export class Link {
       case 'close':
         this.follow(now, this.hello.close(), events);
         events.push({ type: 'closed', reason: frame.reason });
+        return;
+      case 'tally':
+        events.push(frame);
         return;
       case 'reject':
         events.push({ type: 'rejected', reason: frame.reason });
@@ -193,13 +222,22 @@ export class Link {
     if (this.state.name === 'closed') return this.sayGoodbye(view, at, limit);
     let end = at;
     // A peer hears our stream only once it is up too, so the echo that brings it up goes ahead of the stream's beginning.
-    if ((this.hello.wanted || this.justUp) && end + LINK_FRAME_HEAD + HELLO_SIZE <= limit) {
+    if (this.wantsHello && end + LINK_FRAME_HEAD + HELLO_SIZE <= limit) {
       end = encodeHello(view, end, this.hello.take(now));
       this.justUp = false;
+      if (this.isTallyDue() && end + TALLY_FRAME_SIZE <= limit) {
+        end = encodeTally(view, end, this.tally);
+        this.tallied = this.tally;
+      }
     }
     end = this.receiver.transmit(view, end, limit);
     if (this.isUp) end = this.sender.transmit(now, view, end, limit);
     return end - at;
+  }
+
+  private isTallyDue(): boolean {
+    const { tally, tallied } = this;
+    return tally.gaps !== tallied.gaps || elapsed32(tally.sealed, tallied.sealed) >= TALLY_EVERY;
   }
 
   private sayGoodbye(view: DataView, at: number, limit: number): number {

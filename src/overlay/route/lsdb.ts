@@ -136,7 +136,15 @@ function compareIssue(a: CertificateEntry, b: CertificateEntry): number {
 }
 
 export function sameLinks(a: readonly Link[], b: readonly Link[]): boolean {
+  return a.length === b.length && a.every((link, i) => sameLink(link, b[i]));
+}
+
+function sameLink(a: Link, b: Link): boolean {
   return (
-    a.length === b.length && a.every((link, i) => link.neighbour === b[i].neighbour && link.rtt === b[i].rtt)
+    a.neighbour === b.neighbour &&
+    a.rtt === b.rtt &&
+    a.loss === b.loss &&
+    a.burst === b.burst &&
+    a.price === b.price
   );
 }

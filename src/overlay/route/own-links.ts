@@ -1,19 +1,16 @@
 /**
- * This node's own links and what it says of them. Worse news is told at once, better news after it has lasted a while,
- * small changes never. A link that has just come up is still settling: its first round trips were measured while everything at both ends began,
- * so for a moment better news is told at once too.
+ * This node's own links and what it says of them. A link that has just come up is still settling: its first round trips were measured while
+ * everything at both ends began, so for a moment a shorter one is told at once.
  */
+import { Damped, type DampedTuning } from './damped.js';
+import { clean, type LinkMeasure, rounded } from './measure.js';
 import type { Link } from './record.js';
 
 export interface OwnLinksTuning {
-  /** A round-trip time is news where it differs by more than this share of the advertised one … */
-  readonly newsRatio: number;
-  /** … and by more than this, µs, for the worse … */
-  readonly worseMicros: number;
-  /** … or this, µs, for the better. */
-  readonly betterMicros: number;
-  /** µs that better news must last. */
-  readonly betterAfterMicros: number;
+  /** When a round-trip time (µs), a loss (parts per million), a price (hops) is news. */
+  readonly rttNews: DampedTuning;
+  readonly lossNews: DampedTuning;
+  readonly priceNews: DampedTuning;
   /** µs that a link settles after it came up. */
   readonly settleMicros: number;
 }
@@ -21,13 +18,13 @@ export interface OwnLinksTuning {
 interface OwnLink {
   /** When it came up, µs. */
   readonly since: number;
-  advertised: number;
-  measured: number;
-  /** Since when (µs) every measurement was better, and the worst of them. */
-  better: { since: number; worst: number } | undefined;
+  readonly rtt: Damped;
+  readonly loss: Damped;
+  readonly price: Damped;
+  /** Of the losses told. */
+  burst: number;
+  measured: LinkMeasure;
 }
-
-const MAX_RTT = 0xffffffff;
 
 export class OwnLinks {
   private readonly links = new Map<number, OwnLink>();
@@ -36,8 +33,16 @@ export class OwnLinks {
 
   /** A link came up, or came up anew. `rtt` in µs. */
   up(now: number, peer: number, rtt: number): void {
-    const measured = clampRtt(rtt);
-    this.links.set(peer, { since: now, advertised: measured, measured, better: undefined });
+    const { rttNews, lossNews, priceNews } = this.tuning;
+    const measured = rounded(clean(rtt));
+    this.links.set(peer, {
+      since: now,
+      rtt: new Damped(measured.rtt, rttNews),
+      loss: new Damped(0, lossNews),
+      price: new Damped(0, priceNews),
+      burst: 1,
+      measured,
+    });
   }
 
   /** Whether there was such a link. */
@@ -46,35 +51,23 @@ export class OwnLinks {
   }
 
   /** Whether what is advertised changed, so that it must be told at once. */
-  measured(now: number, peer: number, rtt: number): boolean {
+  measured(now: number, peer: number, measure: LinkMeasure): boolean {
     const link = this.links.get(peer);
     if (link === undefined) return false;
-    link.measured = clampRtt(rtt);
-    const change = link.measured - link.advertised;
-    const share = link.advertised * this.tuning.newsRatio;
-    const settling = now - link.since < this.tuning.settleMicros;
-    const worse = change > Math.max(share, this.tuning.worseMicros);
-    const better = change < -Math.max(share, this.tuning.betterMicros);
-    if (worse || (better && settling)) {
-      link.advertised = link.measured;
-      link.better = undefined;
-      return true;
-    }
-    if (better) {
-      link.better ??= { since: now, worst: 0 };
-      link.better.worst = Math.max(link.better.worst, link.measured);
-    } else {
-      link.better = undefined;
-    }
-    return false;
+    const measured = rounded(measure);
+    link.measured = measured;
+    const rtt = link.rtt.measure(now, measured.rtt, now - link.since < this.tuning.settleMicros);
+    const loss = link.loss.measure(now, measured.loss, false);
+    const price = link.price.measure(now, measured.price, false);
+    if (loss) link.burst = measured.burst;
+    return rtt || loss || price;
   }
 
   /** µs when better news has lasted long enough; Infinity for none. */
   nextTimeout(): number {
     let next = Infinity;
-    for (const { better } of this.links.values()) {
-      if (better !== undefined) next = Math.min(next, better.since + this.tuning.betterAfterMicros);
-    }
+    for (const { rtt, loss, price } of this.links.values())
+      next = Math.min(next, rtt.nextTimeout(), loss.nextTimeout(), price.nextTimeout());
     return next;
   }
 
@@ -82,21 +75,24 @@ export class OwnLinks {
   timeout(now: number): boolean {
     let changed = false;
     for (const link of this.links.values()) {
-      if (link.better === undefined || link.better.since + this.tuning.betterAfterMicros > now) continue;
-      link.advertised = link.better.worst;
-      link.better = undefined;
-      changed = true;
+      const rtt = link.rtt.timeout(now);
+      const loss = link.loss.timeout(now);
+      const price = link.price.timeout(now);
+      if (loss) link.burst = link.measured.burst;
+      changed ||= rtt || loss || price;
     }
     return changed;
   }
 
   /** As advertised, neighbours ascending. */
   list(): Link[] {
-    const links = [...this.links].map(([neighbour, link]) => ({ neighbour, rtt: link.advertised }));
+    const links = [...this.links].map(([neighbour, { rtt, loss, price, burst }]) => ({
+      neighbour,
+      rtt: rtt.told,
+      loss: loss.told,
+      burst: loss.told === 0 ? 1 : burst,
+      price: price.told,
+    }));
     return links.sort((a, b) => a.neighbour - b.neighbour);
   }
-}
-
-function clampRtt(rtt: number): number {
-  return Math.min(Math.max(Math.round(rtt), 1), MAX_RTT);
 }

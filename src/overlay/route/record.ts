@@ -29,10 +29,14 @@
  * | subfield type | length        | value …   (any number of them)
  * +---------------+---------------+
  *
- * Unknown fields and subfields are skipped; the signed bytes are kept and flooded on as they came.
+ *   1  loss towards the neighbour: 0..3 parts per million, 4..5 mean run of losses in sixteenths
+ *   2  price of the queue towards the neighbour: 0..1 hundredths
+ *
+ * What a subfield says is zero, or a run of one, where it is absent; a longer value is an extension, and its rest skipped. Unknown fields and subfields are skipped; the signed bytes are kept and flooded on as they came.
  */
 import { concatBytes, readU16, readU32, writeU16, writeU32 } from './bytes.js';
 import { CERTIFICATE_HASH } from './identity.js';
+import { BURST_UNIT, LOSS_UNIT, PRICE_UNIT, type LinkMeasure } from './measure.js';
 
 export const RECORD_HEADER = 24;
 /** Bytes of a record, its header included, without the signature. */
@@ -44,13 +48,16 @@ const FIELD_HEADER = 3;
 const FIELD_LINK = 1;
 const LINK_FIXED = 8;
 const SUBFIELD_HEADER = 2;
+const SUBFIELD_LOSS = 1;
+const LOSS_SIZE = 6;
+const SUBFIELD_PRICE = 2;
+const PRICE_SIZE = 2;
 
 const CONTEXT = new TextEncoder().encode('causeway link-state record v1\0');
 
-export interface Link {
+/** As its record says it. */
+export interface Link extends LinkMeasure {
   readonly neighbour: number;
-  /** µs, 1 .. 2³²-1. */
-  readonly rtt: number;
 }
 
 export interface LinkStateRecord {
@@ -91,21 +98,43 @@ export function encodeRecord(record: LinkStateRecord, extra: Uint8Array = new Ui
   const { links } = record;
   const ascending = links.every((link, i) => i === 0 || links[i - 1].neighbour < link.neighbour);
   if (!ascending || links.length > MAX_LINKS) throw new RangeError('links must ascend and be few enough');
-  const size = FIELD_HEADER + LINK_FIXED;
-  const bytes = new Uint8Array(RECORD_HEADER + links.length * size);
+  const sizes = links.map(linkSize);
+  const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + FIELD_HEADER + size, RECORD_HEADER));
   writeU32(bytes, OFFSET.origin, record.origin);
   writeU32(bytes, OFFSET.epoch, record.epoch);
   writeU32(bytes, OFFSET.sequence, record.sequence);
   writeU16(bytes, OFFSET.lifetime, record.lifetime);
   bytes.set(record.certificate.subarray(0, CERTIFICATE_HASH), OFFSET.certificate);
+  let at = RECORD_HEADER;
   links.forEach((link, i) => {
-    const at = RECORD_HEADER + i * size;
     bytes[at] = FIELD_LINK;
-    writeU16(bytes, at + 1, LINK_FIXED);
-    writeU32(bytes, at + FIELD_HEADER, link.neighbour);
-    writeU32(bytes, at + FIELD_HEADER + 4, link.rtt);
+    writeU16(bytes, at + 1, sizes[i]);
+    writeLink(bytes, at + FIELD_HEADER, link);
+    at += FIELD_HEADER + sizes[i];
   });
   return extra.length === 0 ? bytes : concatBytes(bytes, extra);
+}
+
+/** Bytes of the link's value. */
+function linkSize({ loss, price }: Link): number {
+  const lossy = loss > 0 ? SUBFIELD_HEADER + LOSS_SIZE : 0;
+  return LINK_FIXED + lossy + (price > 0 ? SUBFIELD_HEADER + PRICE_SIZE : 0);
+}
+
+function writeLink(bytes: Uint8Array, start: number, { neighbour, rtt, loss, burst, price }: Link): void {
+  writeU32(bytes, start, neighbour);
+  writeU32(bytes, start + 4, rtt);
+  let at = start + LINK_FIXED;
+  if (loss > 0) {
+    bytes.set([SUBFIELD_LOSS, LOSS_SIZE], at);
+    writeU32(bytes, at + SUBFIELD_HEADER, loss);
+    writeU16(bytes, at + SUBFIELD_HEADER + 4, Math.round(burst * BURST_UNIT));
+    at += SUBFIELD_HEADER + LOSS_SIZE;
+  }
+  if (price > 0) {
+    bytes.set([SUBFIELD_PRICE, PRICE_SIZE], at);
+    writeU16(bytes, at + SUBFIELD_HEADER, Math.round(price * PRICE_UNIT));
+  }
 }
 
 /** The certificate's hash is a view into `bytes`. */
@@ -147,17 +176,48 @@ function decodeFields(bytes: Uint8Array, origin: number): Link[] | RecordReject 
   return links;
 }
 
-/** One link in bytes[start, end), or undefined where the bytes make none. */
+/** One link in bytes[start, end), or undefined where the bytes make none, or an impossible one. */
 function decodeLink(bytes: Uint8Array, start: number, end: number): Link | undefined {
   if (end - start < LINK_FIXED) return undefined;
+  const link = {
+    neighbour: readU32(bytes, start),
+    rtt: readU32(bytes, start + 4),
+    loss: 0,
+    burst: 1,
+    price: 0,
+  };
   let at = start + LINK_FIXED;
   while (at < end) {
     if (end - at < SUBFIELD_HEADER) return undefined;
-    at += SUBFIELD_HEADER + bytes[at + 1];
+    const value = at + SUBFIELD_HEADER;
+    const length = bytes[at + 1];
+    if (value + length > end || !readSubfield(bytes, bytes[at], value, length, link)) return undefined;
+    at = value + length;
   }
-  const neighbour = readU32(bytes, start);
-  const rtt = readU32(bytes, start + 4);
-  return at === end && neighbour !== 0 && rtt !== 0 ? { neighbour, rtt } : undefined;
+  return link.neighbour !== 0 && link.rtt !== 0 ? link : undefined;
+}
+
+/** False where it says what cannot be. */
+function readSubfield(
+  bytes: Uint8Array,
+  type: number,
+  at: number,
+  length: number,
+  link: { loss: number; burst: number; price: number },
+): boolean {
+  switch (type) {
+    case SUBFIELD_LOSS:
+      if (length < LOSS_SIZE) return false;
+      link.loss = readU32(bytes, at);
+      link.burst = readU16(bytes, at + 4) / BURST_UNIT;
+      return link.loss <= LOSS_UNIT && link.burst >= 1;
+    case SUBFIELD_PRICE:
+      if (length < PRICE_SIZE) return false;
+      link.price = readU16(bytes, at) / PRICE_UNIT;
+      return true;
+    default:
+      return true;
+  }
 }
 
 /** What a duplicate is recognised by, without decoding the rest. `bytes` hold a record's header at least. */

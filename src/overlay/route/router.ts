@@ -34,6 +34,7 @@ import {
   encodeRequest,
   WANT,
 } from './messages.js';
+import type { LinkMeasure } from './measure.js';
 import { Neighbour } from './neighbour.js';
 import { OwnLinks } from './own-links.js';
 import type { LinkStateRecord, Version } from './record.js';
@@ -160,9 +161,9 @@ export class Router {
     return this.drain(now);
   }
 
-  /** A new round-trip time, µs, smoothed by whoever measured it. Cheap where it is no news. */
-  linkMeasured(now: number, peer: number, rtt: number): RouterAction[] {
-    if (this.links.measured(now, peer, rtt)) {
+  /** What is known of a link, smoothed by whoever measured it. Cheap where it is no news. */
+  linkMeasured(now: number, peer: number, measure: LinkMeasure): RouterAction[] {
+    if (this.links.measured(now, peer, measure)) {
       this.due.originate = now;
       this.schedulePaths(now);
     }

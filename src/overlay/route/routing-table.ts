@@ -7,8 +7,9 @@ import type { Prefix, RouteCertificate } from './identity.js';
 import type { LinkStateDatabase } from './lsdb.js';
 import { NOBODY, PrefixTable } from './prefix-table.js';
 import type { Link } from './record.js';
-import { buildGraph, shortestPaths } from './spf.js';
-import type { TableNode, TablesSnapshot } from './tables.js';
+import { METRICS } from './metric.js';
+import { buildGraph, edgeCosts, type Graph, shortestPaths, totalsOf } from './spf.js';
+import type { TableNode, TablesSnapshot, Way } from './tables.js';
 import { encodeTables } from './tables.js';
 
 interface Owners {
@@ -50,15 +51,23 @@ export class RoutingTable {
     const linksOf = certificates.map(({ nodeId }) =>
       nodeId === this.self ? ownLinks : (db.records.get(nodeId)?.record.links ?? []),
     );
-    const paths = shortestPaths(buildGraph(ids, linksOf), own);
-    this.nodes = certificates.map((certificate, i) => ({
-      certificate,
+    const graph = buildGraph(ids, linksOf);
+    const ways = METRICS.map((metric) => this.waysBy(edgeCosts(graph, metric), graph, ids, own));
+    this.nodes = certificates.map((certificate, i) => ({ certificate, ways: ways.map((way) => way[i]) }));
+    this.noteReachable(notices);
+    return { snapshot: encodeTables(this.nodes, own, prefixes), notices };
+  }
+
+  private waysBy(costs: Float64Array, graph: Graph, ids: Uint32Array, own: number): Way[] {
+    const paths = shortestPaths(graph, costs, own);
+    const { rtt, loss } = totalsOf(graph, paths);
+    return Array.from(ids, (_, i) => ({
       nextHop: i === own ? this.self : paths.firstHop[i] === -1 ? 0 : ids[paths.firstHop[i]],
       cost: paths.cost[i],
       hops: paths.hops[i],
+      rtt: rtt[i],
+      loss: loss[i],
     }));
-    this.noteReachable(notices);
-    return { snapshot: encodeTables(this.nodes, own, prefixes), notices };
   }
 
   private resolveOwners(db: LinkStateDatabase, notices: RouterNotice[]): Owners {
@@ -85,9 +94,9 @@ export class RoutingTable {
   private noteReachable(notices: RouterNotice[]): void {
     const before = this.reachable;
     this.reachable = new Map();
-    for (const { certificate, nextHop } of this.nodes) {
+    for (const { certificate, ways } of this.nodes) {
       const { nodeId, name } = certificate;
-      if (nextHop === 0 || nodeId === this.self) continue;
+      if (ways[0].nextHop === 0 || nodeId === this.self) continue;
       this.reachable.set(nodeId, name);
       if (!before.delete(nodeId)) notices.push({ kind: 'node-joined', nodeId, name });
     }

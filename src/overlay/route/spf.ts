@@ -1,31 +1,54 @@
 /**
- * Shortest paths, a pure function of the records. Cost of a link: the greater of both ends' round-trip times and a
- * constant per hop. Of paths of equal cost the one of fewer hops counts, then the one by the lowest-numbered neighbour, so that every
- * node computes the same tree from the same database; as every link costs something, each hop is nearer to the
- * destination than the one before, and no tie can make a loop.
+ * The graph of links, and shortest paths in it: pure functions of the records. Of paths of equal cost the one of fewer hops counts, then the one by
+ * the lowest-numbered neighbour, so that every node computes the same tree from the same database; as every link costs something, each hop is
+ * nearer to the destination than the one before, and no tie can make a loop.
  */
+import { IndexHeap } from './index-heap.js';
+import { LOSS_UNIT } from './measure.js';
+import type { Metric } from './metric.js';
+import { linkCost } from './metric.js';
 import type { Link } from './record.js';
 
-/** What a relay adds to a path, µs. Tuned. */
-export const HOP_COST_MICROS = 200;
 /** A round-trip time counts as at most this, µs. */
 const MAX_RTT_MICROS = 60_000_000;
 
-/** Directed edges in compressed rows: node u's are `targets[starts[u] .. starts[u + 1])`. */
+/**
+ * Directed edges in compressed rows: node u's are those from `starts[u]` to `starts[u + 1]`. What an edge says is what its beginning
+ * advertises, but for the round trip.
+ */
 export interface Graph {
   readonly nodes: number;
   readonly starts: Int32Array;
   readonly targets: Int32Array;
-  /** µs, positive. */
-  readonly costs: Float64Array;
+  /** µs, the greater of both ends'. */
+  readonly rtt: Float64Array;
+  /** Share lost in the edge's direction, 0 … 1, and the mean run of losses. */
+  readonly loss: Float64Array;
+  readonly burst: Float64Array;
+  /** Of the queue in the edge's direction, in hops. */
+  readonly price: Float64Array;
 }
 
 export interface Paths {
-  /** µs from the source; Infinity where there is no path. */
+  /** From the source; Infinity where there is no path. */
   readonly cost: Float64Array;
   readonly hops: Int32Array;
   /** The source's neighbour on the path; -1 where there is no path, and for the source. */
   readonly firstHop: Int32Array;
+  /** The path's last edge; -1 likewise. */
+  readonly lastEdge: Int32Array;
+  /** Where that edge begins. */
+  readonly before: Int32Array;
+  /** Nodes that there is a path to, the source first, each behind those on its path. */
+  readonly order: Int32Array;
+}
+
+/** Sums over the paths, by node. */
+export interface Totals {
+  /** µs, there and back. */
+  readonly rtt: Float64Array;
+  /** Share lost on the way there, if no hop repaired any, 0 … 1. */
+  readonly loss: Float64Array;
 }
 
 /**
@@ -38,20 +61,30 @@ export function buildGraph(ids: Uint32Array, linksOf: readonly (readonly Link[])
   const total = linksOf.reduce((sum, links) => sum + links.length, 0);
   const starts = new Int32Array(ids.length + 1);
   const targets = new Int32Array(total);
-  const costs = new Float64Array(total);
+  const [rtt, loss, burst, price] = Array.from({ length: 4 }, () => new Float64Array(total));
   let edges = 0;
   for (let u = 0; u < ids.length; u++) {
-    for (const { neighbour, rtt } of linksOf[u]) {
-      const v = index.get(neighbour);
-      if (v === undefined) continue;
-      const back = rttTo(linksOf[v], ids[u]);
+    for (const link of linksOf[u]) {
+      const v = index.get(link.neighbour);
+      const back = v === undefined ? 0 : rttTo(linksOf[v], ids[u]);
       if (back === 0) continue;
-      targets[edges] = v;
-      costs[edges++] = Math.min(Math.max(rtt, back), MAX_RTT_MICROS) + HOP_COST_MICROS;
+      targets[edges] = v!;
+      rtt[edges] = Math.min(Math.max(link.rtt, back), MAX_RTT_MICROS);
+      loss[edges] = link.loss / LOSS_UNIT;
+      burst[edges] = link.burst;
+      price[edges++] = link.price;
     }
     starts[u + 1] = edges;
   }
-  return { nodes: ids.length, starts, targets: targets.subarray(0, edges), costs: costs.subarray(0, edges) };
+  return {
+    nodes: ids.length,
+    starts,
+    targets: targets.subarray(0, edges),
+    rtt: rtt.subarray(0, edges),
+    loss: loss.subarray(0, edges),
+    burst: burst.subarray(0, edges),
+    price: price.subarray(0, edges),
+  };
 }
 
 /** Binary search; 0 where `links` don't name the neighbour. */
@@ -68,16 +101,26 @@ function rttTo(links: readonly Link[], neighbour: number): number {
   return 0;
 }
 
-/** Dijkstra's algorithm from node `source` (an index). */
-export function shortestPaths(graph: Graph, source: number): Paths {
-  const { nodes, starts, targets, costs } = graph;
+/** What each edge costs; positive. */
+export function edgeCosts({ rtt, loss }: Graph, metric: Metric): Float64Array {
+  return rtt.map((roundTrip, edge) => linkCost(metric, roundTrip / 2, loss[edge]));
+}
+
+/** Dijkstra's algorithm from node `source` (an index), by the cost of each edge. */
+export function shortestPaths(graph: Graph, costs: Float64Array, source: number): Paths {
+  const { nodes, starts, targets } = graph;
   const cost = new Float64Array(nodes).fill(Infinity);
   const hops = new Int32Array(nodes);
   const firstHop = new Int32Array(nodes).fill(-1);
+  const lastEdge = new Int32Array(nodes).fill(-1);
+  const before = new Int32Array(nodes).fill(-1);
+  const order = new Int32Array(nodes);
+  let settled = 0;
   const heap = new IndexHeap(cost);
   cost[source] = 0;
   heap.raise(source);
   for (let u = heap.pop(); u !== -1; u = heap.pop()) {
+    order[settled++] = u;
     for (let e = starts[u]; e < starts[u + 1]; e++) {
       const v = targets[e];
       const reach = cost[u] + costs[e];
@@ -89,61 +132,23 @@ export function shortestPaths(graph: Graph, source: number): Paths {
       cost[v] = reach;
       hops[v] = hops[u] + 1;
       firstHop[v] = via;
+      lastEdge[v] = e;
+      before[v] = u;
       if (nearer) heap.raise(v);
     }
   }
-  return { cost, hops, firstHop };
+  return { cost, hops, firstHop, lastEdge, before, order: order.subarray(0, settled) };
 }
 
-/** A binary heap of node indices, least key first, that knows where each node stands. */
-class IndexHeap {
-  private readonly heap: Int32Array;
-  /** -1: not in the heap. */
-  private readonly place: Int32Array;
-  private size = 0;
-
-  constructor(private readonly key: Float64Array) {
-    this.heap = new Int32Array(key.length);
-    this.place = new Int32Array(key.length).fill(-1);
+export function totalsOf(graph: Graph, { order, before, lastEdge }: Paths): Totals {
+  const rtt = new Float64Array(graph.nodes);
+  const loss = new Float64Array(graph.nodes);
+  for (const v of order) {
+    const edge = lastEdge[v];
+    if (edge === -1) continue;
+    const u = before[v];
+    rtt[v] = rtt[u] + graph.rtt[edge];
+    loss[v] = 1 - (1 - loss[u]) * (1 - graph.loss[edge]);
   }
-
-  /** Puts `node` in, or moves it up after its key fell. */
-  raise(node: number): void {
-    let at = this.place[node] === -1 ? this.size++ : this.place[node];
-    for (; at > 0;) {
-      const parent = (at - 1) >> 1;
-      if (this.key[this.heap[parent]] <= this.key[node]) break;
-      this.put(this.heap[parent], at);
-      at = parent;
-    }
-    this.put(node, at);
-  }
-
-  /** The node of the least key, or -1. */
-  pop(): number {
-    if (this.size === 0) return -1;
-    const least = this.heap[0];
-    this.place[least] = -1;
-    const last = this.heap[--this.size];
-    if (this.size > 0) this.sink(last);
-    return least;
-  }
-
-  private sink(node: number): void {
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= this.size) break;
-      if (child + 1 < this.size && this.key[this.heap[child + 1]] < this.key[this.heap[child]]) child++;
-      if (this.key[this.heap[child]] >= this.key[node]) break;
-      this.put(this.heap[child], at);
-      at = child;
-    }
-    this.put(node, at);
-  }
-
-  private put(node: number, at: number): void {
-    this.heap[at] = node;
-    this.place[node] = at;
-  }
+  return { rtt, loss };
 }

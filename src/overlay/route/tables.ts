@@ -3,22 +3,34 @@
  * worker wraps a `ForwardingTables` around them. Nothing is allocated per lookup; a snapshot is never changed.
  *
  * buffers[0] nodes, columns of 32-bit words, `n` each:    words of its head: n, own index, hash slots
- *   node id · next hop · cost, µs · hops · first IPv4 · first IPv6 (4) · what there is (1 IPv4, 2 IPv6) · end of name
+ *   node id · next hop by each metric (3) · cost by each, µs (3) · round trip, µs · hops · first IPv4 · first IPv6 (4) · what there is (1 IPv4, 2
+ *   IPv6) · end of name
  *   then `slots` words: node index + 1 by hash of the node id, 0 empty
  * buffers[1] names, UTF-8, one behind the other
  * buffers[2..5] the prefix table
  */
 import { readU32 } from './bytes.js';
+import { SERVICE_RELIABLE } from '../wire/routed.js';
 import type { RouteCertificate } from './identity.js';
+import { metricOf } from './metric.js';
 import { PrefixTable } from './prefix-table.js';
 
-export interface TableNode {
-  readonly certificate: RouteCertificate;
+/** A path by one metric. */
+export interface Way {
   /** Neighbour's node id, 0 where there is no path; the node's own id for this node itself. */
   readonly nextHop: number;
   /** µs, Infinity where there is no path. */
   readonly cost: number;
   readonly hops: number;
+  /** µs, there and back, and share lost on the way there if no hop repaired any. */
+  readonly rtt: number;
+  readonly loss: number;
+}
+
+export interface TableNode {
+  readonly certificate: RouteCertificate;
+  /** In the order of METRICS. */
+  readonly ways: readonly Way[];
 }
 
 export interface TablesSnapshot {
@@ -29,8 +41,13 @@ export interface TablesSnapshot {
 const HEAD_WORDS = 3;
 const NAMED_COLUMNS = [
   'nodeId',
-  'nextHop',
-  'cost',
+  'nextHop0',
+  'nextHop1',
+  'nextHop2',
+  'cost0',
+  'cost1',
+  'cost2',
+  'rtt',
   'hops',
   'v4',
   'v60',
@@ -67,14 +84,16 @@ export function encodeTables(
   return { buffers: [words.buffer, nameBytes.buffer, ...prefixes.buffers()] };
 }
 
-function nodeWords({ certificate, nextHop, cost, hops }: TableNode): number[] {
+function nodeWords({ certificate, ways }: TableNode): number[] {
+  const reliable = ways[metricOf(SERVICE_RELIABLE)];
   const v4 = certificate.addresses.find(({ bytes }) => bytes.length === 4)?.bytes;
   const v6 = certificate.addresses.find(({ bytes }) => bytes.length === 16)?.bytes;
   return [
     certificate.nodeId,
-    nextHop,
-    Math.min(Math.round(cost), NO_COST),
-    hops,
+    ...ways.map(({ nextHop }) => nextHop),
+    ...ways.map(({ cost }) => Math.min(Math.round(cost), NO_COST)),
+    reliable.nextHop === 0 ? NO_COST : Math.min(Math.round(reliable.rtt), NO_COST),
+    reliable.hops,
     v4 ? readU32(v4, 0) : 0,
     ...[0, 4, 8, 12].map((at) => (v6 ? readU32(v6, at) : 0)),
     (v4 ? HAS_V4 : 0) | (v6 ? HAS_V6 : 0),
@@ -108,6 +127,8 @@ export class ForwardingTables {
   /** This node's index. */
   readonly ownIndex: number;
   private readonly columns: Columns;
+  private readonly nextHops: readonly Uint32Array[];
+  private readonly costs: readonly Uint32Array[];
   private readonly hash: Uint32Array;
   private readonly names: Uint8Array;
   private readonly prefixes: PrefixTable;
@@ -121,6 +142,9 @@ export class ForwardingTables {
     this.columns = Object.fromEntries(
       NAMED_COLUMNS.map((name, c) => [name, words.subarray(HEAD_WORDS + c * n, HEAD_WORDS + (c + 1) * n)]),
     ) as Columns;
+    const { columns } = this;
+    this.nextHops = [columns.nextHop0, columns.nextHop1, columns.nextHop2];
+    this.costs = [columns.cost0, columns.cost1, columns.cost2];
     this.hash = words.subarray(words.length - words[2]);
     this.names = new Uint8Array(buffers[1]);
     this.prefixes = PrefixTable.from(buffers.slice(2));
@@ -151,16 +175,22 @@ export class ForwardingTables {
     return this.columns.nodeId[index];
   }
 
-  /** Neighbour's node id to send to; 0 where the node cannot be reached; the own id for this node. */
-  nextHop(index: number): number {
-    return this.columns.nextHop[index];
+  /** Neighbour's node id to send frames of a service to; 0 where the node cannot be reached; the own id for this node. */
+  nextHop(index: number, service: number): number {
+    return this.nextHops[metricOf(service)][index];
   }
 
-  /** µs, NO_COST where the node cannot be reached. */
-  cost(index: number): number {
-    return this.columns.cost[index];
+  /** µs, as the service counts; NO_COST where the node cannot be reached. */
+  cost(index: number, service: number): number {
+    return this.costs[metricOf(service)][index];
   }
 
+  /** Round trip of the reliable service's path, µs, without queues of our own; NO_COST where the node cannot be reached. */
+  rtt(index: number): number {
+    return this.columns.rtt[index];
+  }
+
+  /** Of the reliable service's path. */
   hops(index: number): number {
     return this.columns.hops[index];
   }

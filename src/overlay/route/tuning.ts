@@ -1,3 +1,5 @@
+import type { DampedTuning } from './damped.js';
+
 /** Times and limits of a `Router`. All are tuned; none is fixed by the wire. */
 export interface RouterTuning {
   /** µs between records of this node when nothing changes. */
@@ -19,10 +21,10 @@ export interface RouterTuning {
   /** µs between two runs, and more of it per node. */
   readonly pathHoldMicros: number;
   readonly pathHoldPerNodeMicros: number;
-  readonly newsRatio: number;
-  readonly worseMicros: number;
-  readonly betterMicros: number;
-  readonly betterAfterMicros: number;
+  /** When a round-trip time (µs), a loss (parts per million), a price (hops) is news. */
+  readonly rttNews: DampedTuning;
+  readonly lossNews: DampedTuning;
+  readonly priceNews: DampedTuning;
   readonly settleMicros: number;
   /** µs between sweeps for what is too old. */
   readonly sweepMicros: number;
@@ -47,10 +49,9 @@ export const DEFAULT_TUNING: RouterTuning = {
   pathDelayMicros: 1_000,
   pathHoldMicros: 10_000,
   pathHoldPerNodeMicros: 100,
-  newsRatio: 0.25,
-  worseMicros: 2_000,
-  betterMicros: 200,
-  betterAfterMicros: 30 * SECOND,
+  rttNews: { ratio: 0.25, worse: 2_000, better: 200, after: 30 * SECOND, afterMost: 600 * SECOND },
+  lossNews: { ratio: 0.4, worse: 5_000, better: 2_500, after: 30 * SECOND, afterMost: 600 * SECOND },
+  priceNews: { ratio: 0.5, worse: 1, better: 0.5, after: 5 * SECOND, afterMost: 60 * SECOND },
   settleMicros: 5 * SECOND,
   sweepMicros: 30 * SECOND,
   maxNodes: 4096,

@@ -16,9 +16,12 @@ export const FRAME_ACK = 0x05;
 export const FRAME_REPEAT = 0x06;
 export const FRAME_REPAIR = 0x07;
 export const FRAME_REPORT = 0x08;
+export const FRAME_TALLY = 0x09;
 
 /** Bytes of type and length in front of every link frame's value. */
 export const LINK_FRAME_HEAD = 3;
+
+export const TALLY_SIZE = 12;
 
 export const HELLO_SIZE = 17;
 export const HELLO_ANSWER = 0x01;
@@ -59,6 +62,16 @@ export interface Hello {
   readonly busy: boolean;
 }
 
+/** What has come of the peer's records, of all lanes and sessions, since this link began. All modulo 2³². */
+export interface Tally {
+  readonly type: 'tally';
+  /** Records that the peer has sealed, as far as the newest counters tell. */
+  readonly sealed: number;
+  readonly arrived: number;
+  /** Runs of consecutive ones that a newer record overtook. */
+  readonly gaps: number;
+}
+
 export interface StreamFrame {
   readonly type: 'stream';
   readonly epoch: number;
@@ -93,7 +106,7 @@ export interface UnknownFrame {
   readonly type: 'unknown';
 }
 
-export type LinkFrame = Hello | StreamFrame | StreamAck | Close | UnknownFrame;
+export type LinkFrame = Hello | StreamFrame | StreamAck | Close | Tally | UnknownFrame;
 
 const UNKNOWN: UnknownFrame = { type: 'unknown' };
 
@@ -160,6 +173,8 @@ export function decodeLinkFrame(
       return decodeStreamAck(view, at, length);
     case FRAME_CLOSE:
       return decodeClose(view, at, length);
+    case FRAME_TALLY:
+      return decodeTally(view, at, length);
     default:
       return UNKNOWN;
   }
@@ -240,6 +255,28 @@ export function decodeStreamAck(view: DataView, at: number, length: number): Str
     expected: view.getUint32(at + 4),
     bitmap: view.getUint32(at + 8),
     instance: view.getUint32(at + 12),
+  };
+}
+
+/** Bytes that a tally takes, head included. */
+export const TALLY_FRAME_SIZE = LINK_FRAME_HEAD + TALLY_SIZE;
+
+export function encodeTally(view: DataView, at: number, { sealed, arrived, gaps }: Tally): number {
+  const value = writeHead(view, at, FRAME_TALLY, TALLY_SIZE);
+  view.setUint32(value, sealed);
+  view.setUint32(value + 4, arrived);
+  view.setUint32(value + 8, gaps);
+  return value + TALLY_SIZE;
+}
+
+/** More bytes than the fields are an extension, and skipped. */
+export function decodeTally(view: DataView, at: number, length: number): Tally | Reject {
+  if (length < TALLY_SIZE) return reject('short');
+  return {
+    type: 'tally',
+    sealed: view.getUint32(at),
+    arrived: view.getUint32(at + 4),
+    gaps: view.getUint32(at + 8),
   };
 }
 

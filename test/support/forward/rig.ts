@@ -55,6 +55,7 @@ import {
 } from '../../../src/overlay/wire/record.js';
 import { prefixOf } from '../sim/identities.js';
 import { TestTime } from '../../unit/io/virtual-time.js';
+import { sameWays } from '../ways.js';
 
 export const SELF = 1;
 export const NEAR = 2;
@@ -109,7 +110,7 @@ export function rigTables(nextHops: Readonly<Record<number, number>> = NEXT_HOPS
       notBefore: 0,
       notAfter: 9e15,
     };
-    return { certificate, nextHop: nextHops[nodeId], cost: 1000, hops: 1 };
+    return { certificate, ways: sameWays(nextHops[nodeId], 500, 1) };
   });
   const owned: OwnedPrefix[] = [
     { ...prefixOf('10.0.0.0/16'), owner: NOBODY },

@@ -21,6 +21,7 @@ import { readReceiverIndex, RECORD_FIRST_BYTE } from '../../../src/overlay/wire/
 import { prefixOf } from '../sim/identities.js';
 import { Random } from '../sim/random.js';
 import { TestTime } from '../../unit/io/virtual-time.js';
+import { sameWays } from '../ways.js';
 
 export type Side = 'a' | 'b';
 const NODE = { a: 1, b: 2 } as const;
@@ -160,9 +161,7 @@ function tablesOf(side: Side): ArrayBuffer[] {
       notBefore: 0,
       notAfter: 9e15,
     },
-    nextHop: nodeId,
-    cost: 2000,
-    hops: 1,
+    ways: sameWays(nodeId, 1000, 1),
   }));
   const owned: OwnedPrefix[] = nodes.map(({ certificate }, owner) => ({
     ...certificate.addresses[0],

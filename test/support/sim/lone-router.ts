@@ -7,11 +7,13 @@ import {
   encodeCertificate,
   encodeRecordMessage,
 } from '../../../src/overlay/route/messages.js';
-import type { Link, LinkStateRecord } from '../../../src/overlay/route/record.js';
+import type { LinkStateRecord } from '../../../src/overlay/route/record.js';
 import { encodeRecord, signedBytes } from '../../../src/overlay/route/record.js';
 import { Router } from '../../../src/overlay/route/router.js';
 import { ForwardingTables } from '../../../src/overlay/route/tables.js';
+import { clean, type LinkMeasure } from '../../../src/overlay/route/measure.js';
 import type { RouterTuning } from '../../../src/overlay/route/tuning.js';
+import { cleanLink } from '../ways.js';
 import type { Claims } from './identities.js';
 import { cheapIdentities, prefixOf } from './identities.js';
 
@@ -46,10 +48,7 @@ export function recordMessage(
   options: RecordOptions = {},
 ): Uint8Array {
   const { age = 0, signer = origin, extra, ...fields } = options;
-  const list: Link[] = Object.entries(links).map(([neighbour, rtt]) => ({
-    neighbour: Number(neighbour),
-    rtt,
-  }));
+  const list = Object.entries(links).map(([neighbour, rtt]) => cleanLink(Number(neighbour), rtt));
   const record = {
     ...{
       origin,
@@ -105,8 +104,8 @@ export class LoneRouter {
     return this.keep(this.router.linkDown(this.now, peer));
   }
 
-  measured(peer: number, rtt: number): RouterAction[] {
-    return this.keep(this.router.linkMeasured(this.now, peer, rtt));
+  measured(peer: number, rtt: number, more: Partial<LinkMeasure> = {}): RouterAction[] {
+    return this.keep(this.router.linkMeasured(this.now, peer, { ...clean(rtt), ...more }));
   }
 
   hear(peer: number, ...messages: Uint8Array[]): RouterAction[] {

@@ -4,8 +4,9 @@
  */
 import type { RouterAction, RouterNotice } from '../../../src/overlay/route/actions.js';
 import { Router } from '../../../src/overlay/route/router.js';
-import { HOP_COST_MICROS } from '../../../src/overlay/route/spf.js';
+import { HOP_COST } from '../../../src/overlay/route/metric.js';
 import { ForwardingTables, NO_COST } from '../../../src/overlay/route/tables.js';
+import { SERVICE_BEST_EFFORT } from '../../../src/overlay/wire/routed.js';
 import type { RouterTuning } from '../../../src/overlay/route/tuning.js';
 import type { Claims, Identities } from './identities.js';
 import { cheapIdentities, prefixOf } from './identities.js';
@@ -135,7 +136,7 @@ export class RouterMesh {
       const { tables } = this.nodes[path[path.length - 1]];
       const target = tables?.indexOf(this.nodes[to].nodeId) ?? -1;
       if (tables === undefined || target === -1) return undefined;
-      const next = this.indexOf(tables.nextHop(target));
+      const next = this.indexOf(tables.nextHop(target, SERVICE_BEST_EFFORT));
       if (next === -1 || path.includes(next)) return undefined;
       path.push(next);
     }
@@ -154,7 +155,9 @@ export class RouterMesh {
       for (const { index, nodeId } of this.nodes) {
         const at = tables?.indexOf(nodeId) ?? -1;
         const cost =
-          tables === undefined || at === -1 || tables.nextHop(at) === 0 ? Infinity : tables.cost(at);
+          tables === undefined || at === -1 || tables.nextHop(at, SERVICE_BEST_EFFORT) === 0
+            ? Infinity
+            : tables.cost(at, SERVICE_BEST_EFFORT);
         if (cost !== truth[index]) differences.push(`${source}→${index}: ${cost} instead of ${truth[index]}`);
         else if (cost < NO_COST && this.walk(source, index) === undefined)
           differences.push(`${source}→${index}: loop`);
@@ -170,7 +173,7 @@ export class RouterMesh {
     for (let changed = true; changed;) {
       changed = false;
       for (const { edge } of up) {
-        const step = 2 * edge.latency + HOP_COST_MICROS;
+        const step = edge.latency + HOP_COST;
         for (const [u, v] of [
           [edge.a, edge.b],
           [edge.b, edge.a],

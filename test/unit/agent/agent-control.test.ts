@@ -10,6 +10,7 @@ import type { FlowReport } from '../../../src/intercept/flow-cache.js';
 import { SERVICE_REALTIME, SERVICE_RELIABLE } from '../../../src/intercept/services.js';
 import { RECOVERY } from '../../support/control/agent.js';
 import { FakeWorker } from '../../support/control/worker.js';
+import { sameWays } from '../../support/ways.js';
 
 const FLOW: FlowReport = {
   tuple: {
@@ -40,10 +41,10 @@ const INCOMING = {
 
 /** Node 1 is this one, a; c (3) is reached by b (2), d (4) isn't reached. */
 const nodes = [
-  { certificate: { nodeId: 1, name: 'a' }, nextHop: 0, hops: 0 },
-  { certificate: { nodeId: 2, name: 'b' }, nextHop: 2, hops: 1 },
-  { certificate: { nodeId: 3, name: 'c' }, nextHop: 2, hops: 2 },
-  { certificate: { nodeId: 4, name: 'd' }, nextHop: 0, hops: 0 },
+  { certificate: { nodeId: 1, name: 'a' }, ways: sameWays(0, Infinity, 0) },
+  { certificate: { nodeId: 2, name: 'b' }, ways: sameWays(2, 1000, 1) },
+  { certificate: { nodeId: 3, name: 'c' }, ways: sameWays(2, 2000, 2) },
+  { certificate: { nodeId: 4, name: 'd' }, ways: sameWays(0, Infinity, 0) },
 ];
 
 let worker: FakeWorker;

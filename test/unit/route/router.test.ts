@@ -42,13 +42,13 @@ describe('a router', () => {
     const { tables } = chainOfThree();
     const three = tables!.owner4(address(3));
     expect(tables!.nodeId(three)).toBe(3);
-    expect(tables!.nextHop(three)).toBe(2);
+    expect(tables!.nextHop(three, 0)).toBe(2);
     expect(tables!.hops(three)).toBe(2);
-    expect(tables!.cost(three)).toBe(30_400);
+    expect(tables!.cost(three, 0)).toBe(15_200);
     expect(tables!.name(three)).toBe('n3');
     expect(tables!.address4(three)).toBe(address(3));
     expect(tables!.indexOf(3)).toBe(three);
-    expect(tables!.nextHop(tables!.ownIndex)).toBe(1);
+    expect(tables!.nextHop(tables!.ownIndex, 0)).toBe(1);
   });
 
   it("tells the overlay's own addresses without an owner from all others", () => {
@@ -368,7 +368,7 @@ describe('its own record', () => {
     const [record] = ownRecords(node.down(2));
     expect(record.links.map(({ neighbour }) => neighbour)).toEqual([4]);
     expect(notices(node.pass(SECOND)).map(({ kind }) => kind)).toEqual(['node-left', 'node-left']);
-    expect(node.tables!.nextHop(node.tables!.indexOf(3))).toBe(0);
+    expect(node.tables!.nextHop(node.tables!.indexOf(3), 0)).toBe(0);
   });
 
   it('comes only so often however the links flap, and is right in the end', () => {
@@ -406,7 +406,7 @@ describe("another's record", () => {
     const node = chainOfThree();
     node.hear(2, recordMessage(2, { 1: 10_000 }, { sequence: 2 }));
     node.pass(50 * MINUTE);
-    expect(node.tables!.nextHop(node.tables!.indexOf(3))).toBe(0);
+    expect(node.tables!.nextHop(node.tables!.indexOf(3), 0)).toBe(0);
     expect(node.router.db.records.has(3)).toBe(true);
     node.pass(11 * MINUTE);
     expect(node.router.db.records.has(3)).toBe(false);

@@ -1,27 +1,34 @@
 import { describe, expect, it } from 'vitest';
 
 import type { Link } from '../../../src/overlay/route/record.js';
-import { buildGraph, HOP_COST_MICROS, shortestPaths } from '../../../src/overlay/route/spf.js';
+import { HOP_COST } from '../../../src/overlay/route/metric.js';
+import { buildGraph, edgeCosts, shortestPaths } from '../../../src/overlay/route/spf.js';
 import { Random } from '../../support/sim/random.js';
 import { randomTopology } from '../../support/sim/topology.js';
+import { cleanLink } from '../../support/ways.js';
 
-const H = HOP_COST_MICROS;
+const H = HOP_COST;
 
-/** Ids 1 .. n; `edges` as [a, b, rtt]; both ends list each. */
+/** Ids 1 .. n; `edges` as [a, b, µs one way]; both ends list each. */
 function graphOf(n: number, edges: readonly (readonly [number, number, number])[]) {
   const links: Link[][] = Array.from({ length: n }, () => []);
-  for (const [a, b, rtt] of edges) {
-    links[a - 1].push({ neighbour: b, rtt });
-    links[b - 1].push({ neighbour: a, rtt });
+  for (const [a, b, latency] of edges) {
+    links[a - 1].push(cleanLink(b, 2 * latency));
+    links[b - 1].push(cleanLink(a, 2 * latency));
   }
   links.forEach((list) => list.sort((a, b) => a.neighbour - b.neighbour));
   const ids = Uint32Array.from({ length: n }, (_, i) => i + 1);
   return { ids, links };
 }
 
+function latencyPaths(ids: Uint32Array, links: readonly Link[][], source: number) {
+  const graph = buildGraph(ids, links);
+  return shortestPaths(graph, edgeCosts(graph, 'best-effort'), source);
+}
+
 const solve = (n: number, edges: readonly (readonly [number, number, number])[], source = 1) => {
   const { ids, links } = graphOf(n, edges);
-  return shortestPaths(buildGraph(ids, links), source - 1);
+  return latencyPaths(ids, links, source - 1);
 };
 
 describe('shortest paths', () => {
@@ -78,17 +85,17 @@ describe('shortest paths', () => {
   it('leave out a link that only one end lists, and nodes beyond it', () => {
     //  1 ───── 2 ····> 3        3 does not list 2
     const { ids, links } = graphOf(3, [[1, 2, 5_000]]);
-    links[1].push({ neighbour: 3, rtt: 5_000 });
-    const paths = shortestPaths(buildGraph(ids, links), 0);
+    links[1].push(cleanLink(3, 10_000));
+    const paths = latencyPaths(ids, links, 0);
     expect(paths.cost[2]).toBe(Infinity);
     expect(paths.firstHop[2]).toBe(-1);
   });
 
   it('count the worse of what both ends measured', () => {
     const { ids, links } = graphOf(2, [[1, 2, 5_000]]);
-    links[1][0] = { neighbour: 1, rtt: 9_000 };
-    expect(shortestPaths(buildGraph(ids, links), 0).cost[1]).toBe(9_000 + H);
-    expect(shortestPaths(buildGraph(ids, links), 1).cost[0]).toBe(9_000 + H);
+    links[1][0] = cleanLink(1, 18_000);
+    expect(latencyPaths(ids, links, 0).cost[1]).toBe(9_000 + H);
+    expect(latencyPaths(ids, links, 1).cost[0]).toBe(9_000 + H);
   });
 
   it('agree with the Floyd-Warshall method on random graphs', () => {
@@ -111,7 +118,7 @@ describe('shortest paths', () => {
     const { ids, links } = graphOf(1000, edges);
     const times = Array.from({ length: 9 }, () => {
       const start = performance.now();
-      shortestPaths(buildGraph(ids, links), 0);
+      latencyPaths(ids, links, 0);
       return performance.now() - start;
     });
     // Meant: 20 ms. The bound has room for a busy machine.

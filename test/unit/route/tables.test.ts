@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { NOBODY, PrefixTable } from '../../../src/overlay/route/prefix-table.js';
 import { encodeTables, ForwardingTables, NO_COST } from '../../../src/overlay/route/tables.js';
+import { sameWays } from '../../support/ways.js';
 import { Random } from '../../support/sim/random.js';
 
 const node = (nodeId: number, addresses: number[][], nextHop: number, cost: number, hops: number) => ({
@@ -16,7 +17,7 @@ const node = (nodeId: number, addresses: number[][], nextHop: number, cost: numb
     },
     addresses: addresses.map((bytes) => ({ bytes: Uint8Array.from(bytes) })),
   },
-  ...{ nextHop, cost, hops },
+  ways: sameWays(nextHop, cost, hops),
 });
 const FD77_1 = [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
@@ -38,8 +39,8 @@ describe('forwarding tables', () => {
     const tables = transferred(nodes, 0, PrefixTable.build([overlay, owned]));
     const rows = [0, 1, 2].map((i) => [
       tables.nodeId(i),
-      tables.nextHop(i),
-      tables.cost(i),
+      tables.nextHop(i, 0),
+      tables.cost(i, 0),
       tables.hops(i),
       tables.name(i),
     ]);

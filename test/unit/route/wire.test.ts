@@ -9,6 +9,7 @@ import {
   isRoutingMessage,
 } from '../../../src/overlay/route/messages.js';
 import { decodeRecord, encodeRecord, MAX_LINKS, nextVersion } from '../../../src/overlay/route/record.js';
+import { cleanLink } from '../../support/ways.js';
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const bytes = (...parts: string[]): Uint8Array =>
@@ -23,10 +24,7 @@ const record = {
   sequence: 9,
   lifetime: 3600,
   certificate: bytes('1122334455667788'),
-  links: [
-    { neighbour: 2, rtt: 10_000 },
-    { neighbour: 5, rtt: 300 },
-  ],
+  links: [cleanLink(2, 10_000), cleanLink(5, 300)],
 };
 
 describe('a record on the wire', () => {
@@ -43,6 +41,15 @@ describe('a record on the wire', () => {
     });
   });
 
+  it('tells of loss, runs and price where there are any', () => {
+    const lossy = { neighbour: 2, rtt: 10_000, loss: 20_000, burst: 1.5, price: 0.25 };
+    const text = '01 0014 00000002 00002710 01 06 00004e20 0018 02 02 0019';
+    expect(hex(encodeRecord({ ...record, links: [lossy] }))).toBe(hex(bytes(HEAD, text)));
+    const longer = '01 0016 00000002 00002710 01 07 00004e20 0018 aa 02 03 0019 bb';
+    for (const link of [text, longer])
+      expect(decodeRecord(bytes(HEAD, link))).toEqual({ ok: true, value: { ...record, links: [lossy] } });
+  });
+
   const rejects: [string, string, string][] = [
     ['is shorter than its header', HEAD.slice(0, -2), 'record-size'],
     ['has origin 0', HEAD.replace('0a0b0c0d', '00000000'), 'record-origin'],
@@ -55,6 +62,10 @@ describe('a record on the wire', () => {
     ['has a link to node 0', `${HEAD} 01 0008 00000000 00002710`, 'record-link'],
     ['has a link to itself', `${HEAD} 01 0008 0a0b0c0d 00002710`, 'record-link'],
     ['has a link of no time', `${HEAD} 01 0008 00000002 00000000`, 'record-link'],
+    ['has a loss of more than all', `${HEAD} 01 0010 00000002 00002710 01 06 000f4241 0010`, 'record-link'],
+    ['has runs of less than one', `${HEAD} 01 0010 00000002 00002710 01 06 00000001 000f`, 'record-link'],
+    ['has half a loss', `${HEAD} 01 000e 00000002 00002710 01 04 00000001`, 'record-link'],
+    ['has half a price', `${HEAD} 01 000b 00000002 00002710 02 01 00`, 'record-link'],
     ['has links out of order', `${HEAD} ${LINK_5} ${LINK_2}`, 'record-link-order'],
     ['has a link twice', `${HEAD} ${LINK_2} ${LINK_2}`, 'record-link-order'],
   ];
