@@ -224,12 +224,12 @@ export class ForwardingWorker implements DataPathShell {
       case 'measured':
         this.noteLoad(now, neighbour);
         neighbour.quality.roundTrip(now, event.rtt, event.base, event.latest);
-        post({ type: 'measured', peer, measure: neighbour.quality.measure });
+        post({ type: 'measured', peer, measure: neighbour.quality.measure(now) });
         return;
       case 'tally':
         neighbour.quality.tally(now, event);
         neighbour.link.watch(neighbour.quality.loss > 0);
-        post({ type: 'measured', peer, measure: neighbour.quality.measure });
+        post({ type: 'measured', peer, measure: neighbour.quality.measure(now) });
         return;
       case 'message':
         post({ type: 'message', peer, bytes: event.bytes.slice() });

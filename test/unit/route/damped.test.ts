@@ -66,7 +66,9 @@ describe('a damped number', () => {
           const before = history.filter(([at]) => now - at > TUNING.afterMost).at(-1)?.[1] ?? 100;
           const slack = (v: number) => Math.max(v * TUNING.ratio, TUNING.worse);
           expect(number.told + slack(number.told)).toBeGreaterThanOrEqual(value);
-          expect(number.told).toBeLessThanOrEqual(2 * Math.max(before, 100, ...recent, ...history.map(([, v]) => v)));
+          expect(number.told).toBeLessThanOrEqual(
+            2 * Math.max(before, 100, ...recent, ...history.map(([, v]) => v)),
+          );
         }
       }),
     );

@@ -12,6 +12,7 @@ import {
   recordMessage,
   sent,
 } from '../../support/sim/lone-router.js';
+import { cleanLink } from '../../support/ways.js';
 
 const SECOND = 1_000_000;
 const MINUTE = 60 * SECOND;
@@ -66,7 +67,7 @@ describe('a router', () => {
       ['digest', 2],
     ]);
     const [record] = ownRecords(node.pass(SECOND));
-    expect(record.links).toEqual([{ neighbour: 2, rtt: 10_000 }]);
+    expect(record.links).toEqual([cleanLink(2, 10_000)]);
   });
 
   it('floods news to all neighbours but the one it came from, and only once', () => {
@@ -182,7 +183,7 @@ describe('synchronisation', () => {
     ]);
     expect(node.router.db.records.has(9)).toBe(false);
     node.hear(2, certificateMessage(9));
-    expect(node.router.db.records.get(9)!.record.links).toEqual([{ neighbour: 2, rtt: 1_000 }]);
+    expect(node.router.db.records.get(9)!.record.links).toEqual([cleanLink(2, 1_000)]);
   });
 
   it('keeps only so many records without certificates', () => {

@@ -10,17 +10,20 @@ import { RecordLoss } from './record-loss.js';
 
 /** Bytes a second, both ways, that can make a queue. Tuned. */
 const LOADED = 60_000;
-/** Over this time. */
-const LOAD_SPAN = 500_000;
+/** Over at least this time, and how long that holds. */
+const LOAD_SPAN = 90_000;
+const LOADED_FOR = 1_000_000;
 
 export class LinkQuality {
   private readonly delay = new PathDelay();
   private readonly records = new RecordLoss();
   private readonly queue = new QueuePrice();
   private smoothed = 0;
-  private loaded = false;
+  private loadedUntil = -Infinity;
   /** Since the last tally, a queue of the network stood while the link carried much. */
   private congested = false;
+  /** A tally of a loaded link waits for the next: losses may show before the queue does that made them. */
+  private pending: { readonly at: number; readonly tally: Tally; readonly congested: boolean } | undefined;
   private bytes = 0;
   private bytesAt = -Infinity;
 
@@ -29,7 +32,7 @@ export class LinkQuality {
     this.queue.sample(now, queued);
     const elapsed = now - this.bytesAt;
     if (elapsed < LOAD_SPAN) return;
-    this.loaded = ((bytes - this.bytes) * 1e6) / elapsed >= LOADED;
+    if (((bytes - this.bytes) * 1e6) / elapsed >= LOADED) this.loadedUntil = now + LOADED_FOR;
     this.bytes = bytes;
     this.bytesAt = now;
   }
@@ -37,17 +40,22 @@ export class LinkQuality {
   /** A round trip: smoothed, least of the last minutes, the newest itself. */
   roundTrip(now: number, smoothed: number, base: number, latest: number): void {
     this.smoothed = smoothed;
-    if (this.delay.sample(now, latest, base) && this.loaded) this.congested = true;
+    if (this.delay.sample(now, latest, base) && now < this.loadedUntil) this.congested = true;
   }
 
   /** The peer tells what has come of what was sent to it. */
   tally(now: number, tally: Tally): void {
-    this.records.take(now, tally, this.congested);
+    const { pending, congested } = this;
     this.congested = false;
+    this.pending = undefined;
+    if (pending) this.records.take(pending.at, pending.tally, pending.congested || congested);
+    if (now < this.loadedUntil) this.pending = { at: now, tally, congested };
+    else this.records.take(now, tally, congested);
   }
 
   /** The link is up again: what was lost while it was down says nothing of what it loses when up. */
   resume(): void {
+    this.pending = undefined;
     this.records.interrupt();
   }
 
@@ -61,9 +69,9 @@ export class LinkQuality {
     return this.records.loss;
   }
 
-  get measure(): LinkMeasure {
+  measure(now: number): LinkMeasure {
     return {
-      rtt: this.delay.value(this.smoothed, this.loaded),
+      rtt: this.delay.value(this.smoothed, now < this.loadedUntil),
       loss: this.records.loss * LOSS_UNIT,
       burst: this.records.burst,
       price: this.queue.price,
