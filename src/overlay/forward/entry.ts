@@ -242,13 +242,13 @@ export class Entry {
     const { decided, rows } = this;
     for (let j = 0; j < out.count;) {
       const i = out.source[j]!;
-      const { nodeId, sequence } = decided.destinations[i]!;
-      const next = decided.next[i]!;
+      const { nodeId, sequence, next: ways } = decided.destinations[i]!;
+      const next = ways[decided.service[i]!];
       const flow = decided.flow[i]!;
       const from = j;
       j = this.routedRun.write(out, rows, from, out.count, RECORD_HEADER);
       flows.count(now, flow, j - from, read.length[i]!);
-      if (next.up) {
+      if (next) {
         sender.noteData(now, next);
         recent.remember(read, i, nodeId, (sequence + 1) >>> 0, j - from);
         sender.address(out, from, j, next, decided.outer[i]! | decided.ecn[i]!);
