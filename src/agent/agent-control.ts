@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type {
   AgentApi,
+  CaptureRequest,
   Finding,
   FlowSetRequest,
   FlowSetResult,
@@ -19,14 +20,16 @@ import type {
 } from '../control/api.js';
 import { ApiError } from '../control/api.js';
 import { parseFlowMatch, parseFlowPrefix } from '../control/flow-match.js';
-import { findNode } from '../control/target.js';
+import { findNode, type NamedNode } from '../control/target.js';
 import type { NameServer } from '../names/index.js';
 import { span } from '../crypto/identity/index.js';
 import { SERVICE_NAMES } from '../intercept/services.js';
 import type { Io } from '../io/ports.js';
 import { metricOf } from '../overlay/route/metric.js';
 import { ERROR_NO_ROUTE, ERROR_TTL_EXCEEDED } from '../overlay/wire/error.js';
+import type { Router } from '../overlay/route/router.js';
 import type { Agent, Clock } from './agent.js';
+import { captureFilter, Captures } from './captures.js';
 import {
   type Config,
   ConfigError,
@@ -68,6 +71,7 @@ const PING_TTL_REASON: Readonly<Record<number, string>> = {
 
 export class AgentControl implements AgentApi {
   ready = false;
+  private readonly captures = new Captures(`causeway ${version}`);
   private attached: Attached | undefined;
   private readonly started: number;
 
@@ -190,12 +194,7 @@ export class AgentControl implements AgentApi {
 
   async *ping(request: PingRequest, signal: AbortSignal): AsyncIterable<PingEvent> {
     const { agent, port } = this.parts();
-    const known = agent.router.nodes.map(({ certificate }) => ({
-      name: certificate.name,
-      nodeId: certificate.nodeId,
-      prefixes: prefixTexts(certificate),
-    }));
-    const target = findNode(request.target, known);
+    const target = findNode(request.target, namedNodes(agent.router));
     yield { type: 'start', target: request.target, node: target.name, nodeId: target.nodeId };
     const id = randomBytes(4).readUInt32LE();
     const names = (ids: readonly number[]) =>
@@ -243,6 +242,13 @@ export class AgentControl implements AgentApi {
       unlisten();
       signal.removeEventListener('abort', onAbort);
     }
+  }
+
+  capture(request: CaptureRequest, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    const { agent, port, clock } = this.parts();
+    const filter = captureFilter(request, (target) => findNode(target, namedNodes(agent.router)).nodeId);
+    const name = request.decrypted ? this.config.tun.name : 'wire';
+    return this.captures.run({ port, filter, name, clock, signal });
   }
 
   reload(): ReloadResult {
@@ -328,6 +334,14 @@ function expiryWarning(secondsLeft: number): string[] {
   if (secondsLeft * 1000 > EXPIRY_WARNING) return [];
   const when = secondsLeft > 0 ? `expires in ${span(secondsLeft * 1000)}` : 'has expired';
   return [`the certificate ${when}; renew it with "causeway ca sign" and restart the agent`];
+}
+
+function namedNodes({ nodes }: Router): NamedNode[] {
+  return nodes.map(({ certificate }) => ({
+    name: certificate.name,
+    nodeId: certificate.nodeId,
+    prefixes: prefixTexts(certificate),
+  }));
 }
 
 /** Addresses as host prefixes, then routes; the router's certificates are the identity's, which have texts. */

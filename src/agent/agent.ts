@@ -169,6 +169,7 @@ export class Agent {
       case 'report':
       case 'flows':
       case 'flow-set':
+      case 'captured':
       case 'stopped':
         break;
       default:

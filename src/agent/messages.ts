@@ -59,6 +59,18 @@ export interface FlowFilter {
   limit: number;
 }
 
+/** What a capture is to hold. */
+export interface CaptureFilter {
+  /** The packets inside instead of the datagrams around them. */
+  decrypted: boolean;
+  /** Only those of a node: a neighbour's datagrams, or packets from or to it. */
+  node?: number;
+  /** Only packets of such flows, in both directions; with `decrypted`. */
+  flow?: FlowMatch;
+  /** Bytes of each that are kept, at most. */
+  snap: number;
+}
+
 export type ToWorker =
   | { type: 'datagram'; bytes: Uint8Array; endpoint: Endpoint }
   | { type: 'session'; grant: SessionGrant }
@@ -73,6 +85,9 @@ export type ToWorker =
   | { type: 'forget'; peer: number }
   | { type: 'echo'; id: number; number: number; destination: number; ttl: number }
   | { type: 'report'; id: number }
+  /** `wallOffset`, µs: the wall clock's lead over the agent's. */
+  | { type: 'capture'; id: number; filter: CaptureFilter; wallOffset: number }
+  | { type: 'capture-end'; id: number }
   | { type: 'stop' };
 
 export interface LinkReport {
@@ -158,4 +173,6 @@ export type FromWorker =
   | { type: 'flows'; id: number; outgoing: FlowReport[]; incoming: IncomingFlowReport[] }
   /** How many flows matched. */
   | { type: 'flow-set'; id: number; flows: number }
+  /** Whole pcapng blocks; what couldn't be kept is only counted. */
+  | { type: 'captured'; id: number; bytes: Uint8Array; packets: number; missed: number }
   | { type: 'stopped' };

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Output } from './context.js';
+import { registerCapture } from './capture.js';
 import { registerDoctor } from './doctor.js';
 import { registerFlows } from './flows.js';
 import { registerLifecycle } from './lifecycle.js';
@@ -10,7 +11,7 @@ import { registerShow } from './show.js';
 
 const EPILOGUE = `
 Start:   causeway ca init, causeway ca sign, causeway check -c FILE, causeway up -c FILE
-Look:    causeway status, peers, links, routes, flows, ping NODE; causeway doctor when something doesn't work
+Look:    causeway status, peers, links, routes, flows, ping NODE, capture -w FILE; causeway doctor when something doesn't work
 Exit:    0 done, 1 failed, 2 wrong usage or configuration, 3 no agent there
 Environment:
   CAUSEWAY_SOCKET  control socket, where -s isn't given
@@ -27,6 +28,7 @@ const LIGHT = new Set([
   'flows',
   'flow',
   'ping',
+  'capture',
   'reload',
 ]);
 
@@ -56,6 +58,7 @@ export async function createProgram(
   registerShow(program, output);
   registerFlows(program, output);
   registerPing(program, output);
+  registerCapture(program, output);
   registerDoctor(program, output, exit);
   if (!LIGHT.has(argv[0])) (await import('./ca.js')).registerCa(program);
   return program;

@@ -25,6 +25,11 @@ export interface AgentApi {
    * Throws ApiError `not-found` when nothing in the mesh is called, or owns, `target`.
    */
   ping(request: PingRequest, signal: AbortSignal): AsyncIterable<PingEvent>;
+  /**
+   * A pcapng file, block by block, until `signal` aborts. Throws ApiError `not-found` for an unknown node, `bad-request` for a flow that is
+   * none, or one that is asked of sealed datagrams, `unavailable` when too many capture already.
+   */
+  capture(request: CaptureRequest, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** Reads the configuration file again. Throws ApiError `bad-request` with its problems and changes nothing if it is wrong. */
   reload(): Eventually<ReloadResult>;
   /** Begins to stop; the answer goes out before the process ends. */
@@ -240,6 +245,17 @@ export interface FlowSetRequest {
 export interface FlowSetResult {
   /** How many matched. */
   flows: number;
+}
+
+export interface CaptureRequest {
+  /** The packets inside instead of the sealed datagrams around them. */
+  decrypted: boolean;
+  /** Name or address: only a neighbour's datagrams, or packets from or to a node. */
+  node?: string;
+  /** Only packets of such flows, in both directions; with `decrypted`. Ends as of FlowSetRequest. */
+  flow?: { protocol: string; source: string; destination: string };
+  /** Bytes of each packet that are kept, at most. */
+  snap: number;
 }
 
 export interface PingRequest {

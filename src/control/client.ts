@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import type {
   AgentApi,
+  CaptureRequest,
   Finding,
   FlowSetRequest,
   FlowSetResult,
@@ -57,6 +58,17 @@ export class ControlClient implements AgentApi {
     }
     if (!response.complete && !signal.aborted)
       throw new ControlError('EPROTOCOL', 'the agent stopped in the middle of an answer');
+  }
+
+  async *capture(capture: CaptureRequest, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const response = await this.open('capture', JSON.stringify(capture), signal);
+    try {
+      for await (const chunk of response as AsyncIterable<Buffer>) yield chunk;
+    } catch (error) {
+      if (!signal.aborted) throw this.explain(error as NodeJS.ErrnoException);
+    } finally {
+      response.destroy();
+    }
   }
 
   private async call<T>(call: Call, request?: object): Promise<T> {

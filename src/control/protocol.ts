@@ -1,6 +1,7 @@
 /**
  * How AgentApi travels: HTTP/1.1 on the UNIX socket, JSON both ways. An answer is 200 and the value, or a status of STATUS_OF and
- * `{error: {code, message}}`. Requests go as JSON in the body of a POST. `POST /v1/ping` answers a line of JSON per event, the last an error where one comes midway.
+ * `{error: {code, message}}`. Requests go as JSON in the body of a POST. `POST /v1/ping` answers a line of JSON per event, the last an error where one comes midway. `POST /v1/capture`
+ * answers the bytes of a pcapng file for as long as it is listened to.
  */
 import type { ApiErrorCode, PingEvent } from './api.js';
 
@@ -15,6 +16,7 @@ export const PATHS = {
   reload: { method: 'POST', path: '/v1/reload' },
   stop: { method: 'POST', path: '/v1/stop' },
   ping: { method: 'POST', path: '/v1/ping' },
+  capture: { method: 'POST', path: '/v1/capture' },
 } as const;
 
 export type Call = keyof typeof PATHS;

@@ -11,7 +11,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createConnection } from 'node:net';
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import type { AgentApi, FlowsRequest, PingEvent } from './api.js';
+import type { AgentApi, CaptureRequest, FlowsRequest, PingEvent } from './api.js';
 import { ApiError } from './api.js';
 import { ControlError } from './errors.js';
 import type { Call, PingLine } from './protocol.js';
@@ -25,6 +25,19 @@ const pingRequest = z.strictObject({
   count: z.int().min(0).max(1_000_000),
   intervalMs: z.int().min(10, 'the interval is at least 10 ms').max(3_600_000),
   timeoutMs: z.int().min(10, 'the timeout is at least 10 ms').max(60_000),
+});
+
+const captureRequest = z.strictObject({
+  decrypted: z.boolean(),
+  node: z.string().min(1).max(253).optional(),
+  flow: z
+    .strictObject({
+      protocol: z.string().max(64),
+      source: z.string().max(64),
+      destination: z.string().max(64),
+    })
+    .optional(),
+  snap: z.int().min(64, 'at least 64 bytes of a packet are kept').max(262_144),
 });
 
 const flowsRequest = z.strictObject({
@@ -94,6 +107,7 @@ export class ControlServer {
     try {
       const call = callOf(request);
       if (call === 'ping') return await this.answerPing(request, response);
+      if (call === 'capture') return await this.answerCapture(request, response);
       const body = await readBody(request);
       sendJson(response, 200, (await this.perform(call, body)) ?? {});
     } catch (error) {
@@ -101,7 +115,7 @@ export class ControlServer {
     }
   }
 
-  private perform(call: Exclude<Call, 'ping'>, body: string): unknown {
+  private perform(call: Exclude<Call, 'ping' | 'capture'>, body: string): unknown {
     switch (call) {
       case 'flows':
         return this.api.flows(checked(flowsRequest, body) as FlowsRequest);
@@ -125,6 +139,22 @@ export class ControlServer {
       next = await this.nextOrError(events, response);
     }
     if (next.done !== true) await events.return?.();
+    response.end();
+  }
+
+  private async answerCapture(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const capture = checked(captureRequest, await readBody(request)) as CaptureRequest;
+    const abort = new AbortController();
+    response.on('close', () => abort.abort());
+    const chunks = this.api.capture(capture, abort.signal)[Symbol.asyncIterator]();
+    // As with a ping, a refusal comes instead of the first block.
+    let next = await chunks.next();
+    response.writeHead(200, { 'content-type': 'application/x-pcapng' });
+    while (next.done !== true && !abort.signal.aborted) {
+      if (!response.write(next.value)) await drained(response, abort.signal);
+      next = await chunks.next();
+    }
+    if (next.done !== true) await chunks.return?.();
     response.end();
   }
 
@@ -232,6 +262,20 @@ function parseJson(text: string): unknown {
 function sendJson(response: ServerResponse, status: number, value: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
   response.end(`${JSON.stringify(value)}\n`);
+}
+
+/** Resolves when there is room again, or nobody left to write to. */
+function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    response.once('drain', done);
+    signal.addEventListener('abort', done);
+    if (signal.aborted) done();
+  });
 }
 
 function sendLine(response: ServerResponse, line: PingLine): void {

@@ -31,6 +31,7 @@ import {
 } from '../messages.js';
 import { createDataPath, type DataPathShell } from './data-path.js';
 import { incomingFlows, linkReport } from './report.js';
+import { Capture, watchedTun, watchedUdp } from './capture.js';
 import type { NeighbourEntry, Neighbours } from './neighbours.js';
 import * as sizes from './sizes.js';
 
@@ -39,7 +40,7 @@ export interface WorkerPorts {
   tun: TunDevice;
   udp: UdpSocket;
   aead: Aead;
-  post: (message: FromWorker) => void;
+  post: (message: FromWorker, transfer?: ArrayBuffer[]) => void;
   /** Unpredictable u32. */
   random: () => number;
 }
@@ -65,12 +66,18 @@ export class ForwardingWorker implements DataPathShell {
   /** Echoes that wait for an answer or a refusal, by destination and sequence, which would name them. */
   private readonly echoes = new Map<string, { id: number; number: number }>();
 
+  private readonly ports: WorkerPorts;
+  private readonly capture: Capture;
+
   constructor(
-    private readonly ports: WorkerPorts,
+    ports: WorkerPorts,
     private readonly options: WorkerOptions,
     limits = sizes.LIMITS,
   ) {
-    const path = createDataPath(ports, options, limits, this);
+    const capture = new Capture(() => ports.io.now(), ports.post);
+    this.capture = capture;
+    this.ports = { ...ports, tun: watchedTun(ports.tun, capture), udp: watchedUdp(ports.udp, capture) };
+    const path = createDataPath(this.ports, options, limits, this);
     this.counters = path.counters;
     this.neighbours = path.neighbours;
     this.routes = path.routes;
@@ -83,6 +90,7 @@ export class ForwardingWorker implements DataPathShell {
     this.hops = path.recovery.hops;
     this.exit = path.recovery.exit;
     this.order = path.recovery.order;
+    capture.attach(path.counters, path.routes, (words, slot) => path.neighbours.at(words, slot));
     this.timer = ports.io.createTimer(() => {
       this.onTimer();
     });
@@ -144,6 +152,12 @@ export class ForwardingWorker implements DataPathShell {
         break;
       case 'echo':
         this.sendEcho(now, message);
+        break;
+      case 'capture':
+        this.capture.begin(message.id, message.filter, message.wallOffset);
+        break;
+      case 'capture-end':
+        this.capture.end(message.id);
         break;
       case 'report':
         this.ports.post({ type: 'report', id: message.id, report: this.report(now) });
@@ -273,6 +287,7 @@ export class ForwardingWorker implements DataPathShell {
       this.neighbours.schedule(neighbour, this.hops.nextTimeout(neighbour));
     }
     this.arm(now);
+    if (this.capture.isOn) this.capture.flush();
   }
 
   /** Sends a link's own frames, and acknowledgements that found no data to ride on. */

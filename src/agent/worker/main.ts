@@ -44,8 +44,8 @@ async function open(
   return { worker, ready, io };
 }
 
-function post(message: FromWorker): void {
-  parentPort!.postMessage(message);
+function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
+  parentPort!.postMessage(message, transfer);
 }
 
 try {

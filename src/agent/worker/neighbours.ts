@@ -1,3 +1,4 @@
+import { ENDPOINT_PORT, ENDPOINT_WORDS } from '../../io/batch.js';
 import type { Aead, Cipher, UdpSocket } from '../../io/ports.js';
 import { ReplayWindow } from '../../crypto/replay-window.js';
 import { SessionSet } from '../../crypto/session.js';
@@ -50,6 +51,20 @@ export class Neighbours {
     /** Its hop is of no use any more. */
     private readonly dropHop: (neighbour: Neighbour) => void,
   ) {}
+
+  /** Node id of the neighbour at the address and port of record `slot` of `words`, 0 for nobody. For a look now and then. */
+  at(words: Uint32Array, slot: number): number {
+    const remote = (record: Uint32Array, number: number) => {
+      const at = number * ENDPOINT_WORDS;
+      return record.subarray(at, at + ENDPOINT_PORT + 1);
+    };
+    const wanted = remote(words, slot);
+    for (const neighbour of this.byId.values()) {
+      const its = remote(this.udp.endpoints, neighbour.slot);
+      if (its.every((word, i) => word === wanted[i])) return neighbour.nodeId;
+    }
+    return 0;
+  }
 
   /** Takes a session into use. The first one of a process at the other end brings a new link. */
   install(now: number, grant: SessionGrant): void {

@@ -1,5 +1,12 @@
 import { Worker } from 'node:worker_threads';
-import type { FlowFilter, FromWorker, ToWorker, WorkerOptions, WorkerReport } from '../messages.js';
+import type {
+  CaptureFilter,
+  FlowFilter,
+  FromWorker,
+  ToWorker,
+  WorkerOptions,
+  WorkerReport,
+} from '../messages.js';
 import type { FlowMatch } from '../../intercept/flow-cache.js';
 import { IoError } from '../../io/ports.js';
 
@@ -18,6 +25,10 @@ const STOP_PATIENCE = 2000;
 export class WorkerPort {
   private readonly worker: Worker;
   private readonly questions = new Map<number, (answer: Answer) => void>();
+  private readonly captures = new Map<
+    number,
+    (captured: Extract<FromWorker, { type: 'captured' }>) => void
+  >();
   private lastQuestion = 0;
   private stopped: (() => void) | undefined;
   private ended = false;
@@ -85,6 +96,21 @@ export class WorkerPort {
     return (await this.ask<'flow-set'>((id) => ({ type: 'flow-set', id, match, service }))).flows;
   }
 
+  /** Has packets captured until the returned function is called; `listener` hears of each message of them. */
+  capture(
+    filter: CaptureFilter,
+    wallOffset: number,
+    listener: (captured: Extract<FromWorker, { type: 'captured' }>) => void,
+  ): () => void {
+    const id = ++this.lastQuestion;
+    this.captures.set(id, listener);
+    this.post({ type: 'capture', id, filter, wallOffset });
+    return () => {
+      this.captures.delete(id);
+      this.post({ type: 'capture-end', id });
+    };
+  }
+
   /** Says goodbye to all neighbours, closes device and socket, ends the thread. */
   async stop(): Promise<void> {
     if (!this.ended) {
@@ -123,7 +149,8 @@ export class WorkerPort {
     if (message.type === 'report' || message.type === 'flows' || message.type === 'flow-set') {
       this.questions.get(message.id)?.(message);
       this.questions.delete(message.id);
-    } else if (message.type === 'stopped') this.stopped?.();
+    } else if (message.type === 'captured') this.captures.get(message.id)?.(message);
+    else if (message.type === 'stopped') this.stopped?.();
     else this.onMessage(message);
   }
 

@@ -22,6 +22,7 @@ import {
   readRoutedType,
   readService,
   readTtl,
+  ROUTED_HEADER_SIZE,
   ROUTED_OK,
   ROUTED_REJECTS,
   SERVICE_REALTIME,
@@ -42,7 +43,7 @@ import {
   RECORD_MIN_SIZE,
   VERSION,
 } from '../wire/record.js';
-import type { Counters } from './counters.js';
+import type { Counters, DropReason } from './counters.js';
 import type { HopFrames } from './hop-frames.js';
 import type { Hops } from './hops.js';
 import type { LaneTable, ReceiveLane } from './lanes.js';
@@ -119,15 +120,15 @@ export class Arrival {
     for (let i = 0; i < count; i++) {
       const at = batch.offset[i]!;
       const length = batch.length[i]!;
-      if (length < 1) counters.drop('short');
-      else if (readVersion(view, at) !== VERSION) counters.drop('version');
+      if (length < 1) counters.dropPacket('short', batch, i);
+      else if (readVersion(view, at) !== VERSION) counters.dropPacket('version', batch, i);
       else if (readDatagramType(view, at) !== DATAGRAM_RECORD) slow.handshake(now, batch, i);
-      else if (length < RECORD_MIN_SIZE) counters.drop('short');
+      else if (length < RECORD_MIN_SIZE) counters.dropPacket('short', batch, i);
       else {
         const lane = lanes.find(readReceiverIndex(view, at));
-        if (!lane) counters.drop('no-session');
-        else if (readCounter(view, at) >= COUNTER_LIMIT) counters.drop('counter-range');
-        else if (!lane.window.check(readCounter(view, at))) counters.drop('replayed');
+        if (!lane) counters.dropPacket('no-session', batch, i);
+        else if (readCounter(view, at) >= COUNTER_LIMIT) counters.dropPacket('counter-range', batch, i);
+        else if (!lane.window.check(readCounter(view, at))) counters.dropPacket('replayed', batch, i);
         else {
           this.lanes[i] = lane;
           batch.key[i] = lane.key;
@@ -144,11 +145,11 @@ export class Arrival {
     const lane = this.lanes[i]!;
     const at = batch.offset[i]!;
     if (batch.status[i] !== 1) {
-      counters.drop('forged');
+      counters.dropPacket('forged', batch, i);
       return;
     }
     if (!lane.window.accept(readCounter(view, at))) {
-      counters.drop('replayed');
+      counters.dropPacket('replayed', batch, i);
       return;
     }
     const length = batch.length[i]! - RECORD_HEADER;
@@ -242,6 +243,7 @@ export class Arrival {
     writeTtl(view, frame, ttl - 1);
     counters.relayedPackets++;
     counters.relayedBytes += length;
+    counters.watcher?.relayed(store.batch, frame, length);
     hops.offer(now, slot, next, LANE_REALTIME);
     return true;
   }
@@ -285,11 +287,13 @@ export class Arrival {
     const { view } = batch;
     const next = this.nextHop(view, frame);
     if (!next) {
+      this.tellRefused('no-route', frame, length);
       slow.refuseNoRoute(now, view, frame);
       return;
     }
     const ttl = readTtl(view, frame);
     if (ttl <= 1) {
+      this.tellRefused('ttl-exceeded', frame, length);
       slow.refuseTtl(now, view, frame);
       return;
     }
@@ -301,6 +305,7 @@ export class Arrival {
     sender.noteData(now, next);
     counters.relayedPackets++;
     counters.relayedBytes += length;
+    counters.watcher?.relayed(batch, frame, length);
     const outer = this.parts.outerClass(batch.trafficClass[i]! & ~3);
     batch.offset[i] = frame - RECORD_HEADER;
     batch.length[i] = RECORD_HEADER + length;
@@ -308,6 +313,12 @@ export class Arrival {
     else if (sender.addressOne(batch, i, next, LANE_BEST_EFFORT, outer | readEcn(view, frame))) {
       this.onward[this.onwardCount++] = i;
     } else counters.drop('no-path');
+  }
+
+  /** For whoever looks on; `slow` counts it. */
+  private tellRefused(reason: DropReason, frame: number, length: number): void {
+    const { counters, batch } = this.parts;
+    counters.watcher?.droppedInside(reason, batch, frame + ROUTED_HEADER_SIZE, length - ROUTED_HEADER_SIZE);
   }
 
   /** By the frame's service, on which all nodes of its way agree. */

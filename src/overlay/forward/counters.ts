@@ -1,3 +1,6 @@
+import type { PacketBatch } from '../../io/batch.js';
+import type { Watcher } from './watcher.js';
+
 /** Why a packet went no further. Names are what `causeway status` and the metrics print; append, never rename. */
 export const DROP_REASONS = [
   // outer datagrams, cheapest check first
@@ -54,8 +57,23 @@ export class Counters {
   /** Frames that had arrived before: copies ahead of loss, needless retransmissions. */
   duplicates = 0;
 
+  /** Sees each packet that is named to one of the `drop…` calls below. */
+  watcher: Watcher | undefined;
+
   drop(reason: DropReason, n = 1): void {
     this.dropped[indexOf.get(reason)!]! += n;
+  }
+
+  /** Packet `i` of a batch that a device or socket filled. */
+  dropPacket(reason: DropReason, batch: PacketBatch, i: number): void {
+    this.drop(reason);
+    this.watcher?.dropped(reason, batch, i);
+  }
+
+  /** A packet of `length` bytes at `at`, in a frame for this node. */
+  dropInside(reason: DropReason, batch: PacketBatch, at: number, length: number): void {
+    this.drop(reason);
+    this.watcher?.droppedInside(reason, batch, at, length);
   }
 
   drops(): Record<string, number> {

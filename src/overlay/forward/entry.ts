@@ -147,7 +147,7 @@ export class Entry {
     const { read, routes, counters, icmp, flows } = this.parts;
     const { info } = this;
     if (parsePacket(read.view, read.offset[i]!, read.length[i]!, info) !== PARSE_OK) {
-      counters.drop('inner-malformed');
+      counters.dropPacket('inner-malformed', read, i);
       return false;
     }
     const owner =
@@ -156,25 +156,25 @@ export class Entry {
         : routes.owner6(info.dst0, info.dst1, info.dst2, info.dst3);
     const destination = owner >= 0 ? routes.destination(owner) : undefined;
     if (!destination) {
-      if (hasManyDestinations(info)) counters.drop('multicast');
+      if (hasManyDestinations(info)) counters.dropPacket('multicast', read, i);
       else {
-        counters.drop('overlay-absent');
+        counters.dropPacket('overlay-absent', read, i);
         icmp.answer(now, read, i, info, 'host-unreachable');
       }
       return false;
     }
     if (!this.ownsSource(info)) {
-      counters.drop('foreign-source');
+      counters.dropPacket('foreign-source', read, i);
       return false;
     }
     const flow = this.flowOf(now, destination.nodeId);
     if (flows.service[flow] === SERVICE_DROPPED) {
-      counters.drop('rule');
+      counters.dropPacket('rule', read, i);
       return false;
     }
     const next = destination.next[flows.service[flow]!];
     if (!next?.up) {
-      counters.drop('no-path');
+      counters.dropPacket('no-path', read, i);
       icmp.answer(now, read, i, info, 'host-unreachable');
       return false;
     }
@@ -186,6 +186,7 @@ export class Entry {
     decided.ttl[i] = info.ttl;
     decided.ecn[i] = info.ecn;
     decided.outer[i] = this.parts.outerClass(info.trafficClass & ~3);
+    counters.watcher?.entered(read, i, destination.nodeId, flows.service[flow]!);
     return true;
   }
 

@@ -48,26 +48,27 @@ export class Exit {
     const { view } = batch;
     const { info, counters } = this;
     const at = frame + ROUTED_HEADER_SIZE;
+    const inner = length - ROUTED_HEADER_SIZE;
     if (readFlags(view, frame) & (FLAG_GROUP | FLAG_SEALED)) {
-      counters.drop('frame-unknown'); // relays carry these; this version can't deliver them
+      counters.dropInside('frame-unknown', batch, at, inner); // relays carry these; this version can't deliver them
       return;
     }
-    if (parsePacket(view, at, length - ROUTED_HEADER_SIZE, info) !== PARSE_OK) {
-      counters.drop('inner-malformed');
+    if (parsePacket(view, at, inner, info) !== PARSE_OK) {
+      counters.dropInside('inner-malformed', batch, at, inner);
       return;
     }
     const source = readSource(view, frame);
     // What this node sends to itself never leaves it, so such a frame is a forgery.
     if (source === this.self || !this.sourceBelongs(source)) {
-      counters.drop('foreign-source');
+      counters.dropInside('foreign-source', batch, at, inner);
       return;
     }
     if (!this.destinationIsOurs()) {
-      counters.drop('foreign-destination');
+      counters.dropInside('foreign-destination', batch, at, inner);
       return;
     }
     if (!applyEcn(view, at, readEcn(view, frame))) {
-      counters.drop('ecn');
+      counters.dropInside('ecn', batch, at, inner);
       return;
     }
     const ttl = readTtl(view, frame);

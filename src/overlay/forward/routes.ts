@@ -72,6 +72,12 @@ export class Routes {
     return ([0, 1, 2, 3] as const).map((word) => tables.address6(index, word));
   }
 
+  /** Allocates; undefined for a node that the tables don't hold. */
+  name(nodeId: number): string | undefined {
+    const index = this.tables ? this.tables.indexOf(nodeId) : -1;
+    return index < 0 ? undefined : this.tables!.name(index);
+  }
+
   private destinationOf(nodeId: number): Destination {
     let destination = this.byId.get(nodeId);
     if (!destination) {

@@ -100,12 +100,12 @@ export class SlowPath {
     const { handshakes, shell, counters } = this.parts;
     const type = readDatagramType(batch.view, batch.offset[i]!);
     const length = batch.length[i]!;
-    if (type === 0 || type > DATAGRAM_HANDSHAKE_VERDICT) counters.drop('type');
-    else if (length < HANDSHAKE_MIN_SIZE) counters.drop('short');
-    else if (length > HANDSHAKE_MAX_SIZE) counters.drop('long');
+    if (type === 0 || type > DATAGRAM_HANDSHAKE_VERDICT) counters.dropPacket('type', batch, i);
+    else if (length < HANDSHAKE_MIN_SIZE) counters.dropPacket('short', batch, i);
+    else if (length > HANDSHAKE_MAX_SIZE) counters.dropPacket('long', batch, i);
     else if (handshakes.take(now, batch.endpoints, batch.source[i]! * ENDPOINT_WORDS))
       shell.handshake(batch, i);
-    else counters.drop('handshake-flood');
+    else counters.dropPacket('handshake-flood', batch, i);
   }
 
   /** A new batch, whose messages have nothing to do with those of the batch before. */

@@ -1,6 +1,7 @@
 /** An agent of fixed answers, for what talks to agents. */
 import type {
   AgentApi,
+  CaptureRequest,
   FlowSetRequest,
   FlowsRequest,
   FlowStatus,
@@ -9,6 +10,12 @@ import type {
   PingRequest,
   Status,
 } from '../../../src/control/index.js';
+import {
+  encodeInterface,
+  encodePacket,
+  encodeSection,
+  encodeStatistics,
+} from '../../../src/capture/pcapng.js';
 import { ApiError } from '../../../src/control/index.js';
 
 const traffic = (packets: number) => ({ packets, bytes: packets * 100 });
@@ -125,6 +132,7 @@ export const FLOWS: FlowStatus[] = [
 export class FakeAgent implements AgentApi {
   stopped = 0;
   asked: FlowsRequest | FlowSetRequest | undefined;
+  captured: CaptureRequest | undefined;
   aborted = 0;
 
   status = (): Status => STATUS;
@@ -187,6 +195,16 @@ export class FakeAgent implements AgentApi {
   };
 
   /** Answers `c`; loses every second request; breaks on `broken` after one reply. */
+  async *capture(request: CaptureRequest): AsyncGenerator<Uint8Array> {
+    this.captured = request;
+    if (request.node === 'nobody') throw new ApiError('not-found', 'no node of the overlay is called nobody');
+    yield await Promise.resolve(
+      Buffer.concat([encodeSection('test'), encodeInterface('wire', 101, request.snap)]),
+    );
+    const packet = encodePacket(1e15, Uint8Array.of(0x45), 1, 'in', 'dropped: forged');
+    yield Buffer.concat([packet, packet, packet, encodeStatistics(1e15, 3, 2)]);
+  }
+
   async *ping({ target, count }: PingRequest, signal: AbortSignal): AsyncGenerator<PingEvent> {
     if (target !== 'c' && target !== 'broken' && target !== 'mute')
       throw new ApiError('not-found', `no node of the overlay is called ${target}`);

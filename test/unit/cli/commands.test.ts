@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { readPcapng } from '../../../src/capture/pcapng.js';
 import { main } from '../../../src/cli/main.js';
 import { ControlServer } from '../../../src/control/index.js';
 import { FakeAgent, FLOWS, STATUS } from '../../support/control/agent.js';
@@ -35,6 +36,38 @@ const run = (...argv: string[]): Promise<number> =>
 
 const shown = (): string => out.join('\n');
 
+describe('capture', () => {
+  test('writes what the agent gives to a file of its own user, and says how much that was', async () => {
+    const file = join(directory, 'all.pcapng');
+    const flow = ['--decrypted', '--flow', 'tcp * 10.77.0.3:22'];
+    expect(await run('capture', '-s', socket, '-w', file, ...flow)).toBe(0);
+    expect(out).toEqual(['3 packets captured, 2 more came too fast']);
+    expect(agent.captured).toEqual({
+      decrypted: true,
+      snap: 65_535,
+      flow: { protocol: 'tcp', source: '*', destination: '10.77.0.3:22' },
+    });
+    expect(readPcapng(readFileSync(file)).packets).toHaveLength(3);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+  });
+
+  test('ends after as many packets as were asked for', async () => {
+    const file = join(directory, 'two.pcapng');
+    expect(await run('capture', '-s', socket, '-w', file, '-n', '2', '--json')).toBe(0);
+    expect(JSON.parse(shown())).toEqual({ file, packets: 2, missed: 0 });
+    expect(readPcapng(readFileSync(file)).packets).toHaveLength(2);
+  });
+
+  test('leaves no file where the agent refuses, and names what it was', async () => {
+    const file = join(directory, 'none.pcapng');
+    expect(await run('capture', '-s', socket, '-w', file, '--node', 'nobody')).toBe(1);
+    expect([err, existsSync(file)]).toEqual([['causeway: no node of the overlay is called nobody'], false]);
+    const place = join(directory, 'absent', 'x');
+    expect(await run('capture', '-s', socket, '-w', place)).toBe(1);
+    expect(err[1]).toBe(`causeway: ${place} can't be written (ENOENT)`);
+  });
+});
+
 describe('usage', () => {
   test('help lists the commands and succeeds', async () => {
     expect(await run('--help')).toBe(0);
@@ -50,6 +83,7 @@ describe('usage', () => {
       'flows',
       'flow',
       'ping',
+      'capture',
       'doctor',
       'ca',
     ]) {
@@ -75,6 +109,9 @@ describe('usage', () => {
       ['flows', '--incoming', '--to', '::/0'],
       "option '--incoming' cannot be used with option '--to <prefix>'",
     ],
+    [['capture'], "required option '-w, --write <file>' not specified"],
+    [['capture', '-w', 'x', '--flow', 'tcp *'], 'Give protocol, source and destination'],
+    [['capture', '-w', 'x', '-n', '0'], 'Give a whole number above 0.'],
     [['flow', 'set', 'tcp', '*'], "missing required argument 'dst'"],
     [['flow', 'set', 'tcp', '*', '*', 'fast'], 'Allowed choices are best-effort, reliable, realtime.'],
     [
