@@ -49,10 +49,15 @@ describe.skipIf(!usable)('captures (needs root, /dev/net/tun and a build)', () =
   }
 
   it('shows packets that enter, leave and are dropped, with node, service and reason', async () => {
-    const lines = await captured(a, ['--decrypted'], ['ip.src', 'ip.dst', 'ip.proto', 'frame.comment'], async () => {
-      expect(await a.pings(b.v4)).toBe(true);
-      await a.host.run('sh', '-c', `echo x | timeout 1 nc -u -w1 ${b.v4} 9999`);
-    });
+    const lines = await captured(
+      a,
+      ['--decrypted'],
+      ['ip.src', 'ip.dst', 'ip.proto', 'frame.comment'],
+      async () => {
+        expect(await a.pings(b.v4)).toBe(true);
+        await a.host.run('sh', '-c', `echo x | timeout 1 nc -u -w1 ${b.v4} 9999`);
+      },
+    );
     expect(lines).toContain(`${a.v4}|${b.v4}|1|to b, best-effort`);
     expect(lines).toContain(`${b.v4}|${a.v4}|1|`);
     expect(lines).toContain(`${a.v4}|${b.v4}|17|dropped: rule`);
