@@ -286,6 +286,7 @@ export class ForwardingWorker implements DataPathShell {
       this.transmit(now, neighbour);
       this.neighbours.schedule(neighbour, this.hops.nextTimeout(neighbour));
     }
+    this.watchSendErrors();
     this.arm(now);
     if (this.capture.isOn) this.capture.flush();
   }
@@ -330,7 +331,6 @@ export class ForwardingWorker implements DataPathShell {
         endpoint: readEndpoint(this.ports.udp.endpoints, slot),
       });
     }
-    this.watchSendErrors();
     this.afterInput();
   }
 

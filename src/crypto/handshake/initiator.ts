@@ -1,7 +1,7 @@
 /**
  * The initiator's half: one attempt per peer that is wanted.
  *
- *   1. `connect` makes an attempt and sends an init; it is repeated, byte for byte, to the peer's endpoints in turn
+ *   1. `connect` makes an attempt and sends an init; it is repeated, byte for byte, to all of the peer's endpoints: the nearest answers first
  *   2. a cookie: the init goes again with the cookie's MAC
  *   3. the response: the peer is judged, the session established, the final sent; it is repeated until the verdict comes
  *   4. the verdict: the attempt is over, or the session is taken back and the attempt waits before it starts anew
@@ -56,7 +56,7 @@ interface Attempt<E> {
   readonly key: string;
   target: Target<E>;
   state: State;
-  /** Inits sent since it last waited. */
+  /** How often the init was sent since it last waited. */
   transmissions: number;
   since: number;
   silenceReported: boolean;
@@ -303,12 +303,12 @@ export class Initiator<C extends PeerCertificate, E> {
 
   private transmit(attempt: Attempt<E>, call: Call, now: number): void {
     const { crypto, endpointKey } = this.context.options;
-    const { endpoints } = attempt.target;
-    const to = endpoints[attempt.transmissions % endpoints.length]!;
     const { cookie } = attempt;
-    const held = cookie?.endpoint === endpointKey(to) && now - cookie.at < COOKIE_LIFETIME;
-    this.context.send(to, held ? withCookie(crypto, call.init, cookie.value) : call.init);
-    call.nextAt = now + backoff(Math.floor(attempt.transmissions / endpoints.length));
+    for (const to of attempt.target.endpoints) {
+      const held = cookie?.endpoint === endpointKey(to) && now - cookie.at < COOKIE_LIFETIME;
+      this.context.send(to, held ? withCookie(crypto, call.init, cookie.value) : call.init);
+    }
+    call.nextAt = now + backoff(attempt.transmissions);
     attempt.transmissions += 1;
   }
 

@@ -68,7 +68,7 @@ export interface HandshakerOptions<C extends PeerCertificate, E> {
 export interface Target<E> {
   /** The name its certificate must have; undefined takes any good certificate. */
   readonly name: string | undefined;
-  /** Tried in turn; at least one. */
+  /** Tried at once; at least one. */
   readonly endpoints: readonly E[];
 }
 

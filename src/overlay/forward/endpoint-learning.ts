@@ -6,7 +6,7 @@ import type { Neighbour } from './neighbour.js';
 const isLinkLocal = (word: number) => (word & 0xc0ff) === 0x80fe;
 
 /**
- * A neighbour is where its last authentic record came from, and is answered from the address that it was addressed to. Returns whether
+ * A neighbour is where its newest authentic record came from, and is answered from the address that it was addressed to. Returns whether
  * that changed. The interface is kept for link-local addresses only, so that the host's routes may change under the others.
  */
 export function learnEndpoint(udp: UdpSocket, batch: PacketBatch, i: number, neighbour: Neighbour): boolean {

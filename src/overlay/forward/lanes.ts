@@ -4,6 +4,8 @@ import type { Neighbour } from './neighbour.js';
 export interface Window {
   check(counter: number): boolean;
   accept(counter: number): boolean;
+  /** The newest counter accepted. */
+  readonly highest: number;
 }
 
 /** One traffic class of one session, receiving. */

@@ -29,6 +29,7 @@ import {
   DATAGRAM_HANDSHAKE_VERDICT,
   HANDSHAKE_MAX_SIZE,
   HANDSHAKE_MIN_SIZE,
+  readCounter,
   readDatagramType,
 } from '../wire/record.js';
 import { type ControlRecords, CONTROL_BODY_MAX } from './control-records.js';
@@ -125,6 +126,8 @@ export class SlowPath {
     }
     // What came in one message came from one address; mostly all of it is one neighbour's.
     if (batch.source[i] === this.learnedSource && neighbour === this.learnedFrom) return;
+    // One that was overtaken may tell of an address that the neighbour has left.
+    if (readCounter(batch.view, batch.offset[i]!) !== lane.window.highest) return;
     this.learnedSource = batch.source[i]!;
     this.learnedFrom = neighbour;
     learnEndpoint(this.parts.udp, batch, i, neighbour);

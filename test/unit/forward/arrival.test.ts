@@ -349,6 +349,17 @@ describe('where a neighbour is', () => {
     expect(heardAt(rig, rig.near).host).toBe('192.0.2.2');
   });
 
+  it('does not follow one that was overtaken, and then came from elsewhere', () => {
+    const rig = new ForwardRig();
+    const [late, newest] = [good(rig), good(rig)];
+    rig.near.send([newest], { from: '192.0.2.22' });
+    rig.settle();
+    rig.near.send([late], { from: '192.0.2.66' });
+    rig.settle();
+    expect(heardAt(rig, rig.near).host).toBe('192.0.2.22');
+    expect(rig.drops()).toEqual({});
+  });
+
   it('may change its family', () => {
     const rig = new ForwardRig();
     rig.near.send([good(rig)], { from: '2001:db8::22', to: '2001:db8::1' });
