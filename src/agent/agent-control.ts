@@ -125,7 +125,7 @@ export class AgentControl implements AgentApi {
   }
 
   peers(): PeerStatus[] {
-    return this.parts().agent.peers.status(this.io.now());
+    return this.parts().agent.peerStatus();
   }
 
   async links(): Promise<LinkStatus[]> {
@@ -267,6 +267,7 @@ export class AgentControl implements AgentApi {
       intercept: { ...this.config.intercept, rules: next.intercept.rules },
       services: next.services,
       links: next.links,
+      mesh: next.mesh,
       log: next.log,
     };
     log.level = next.log.level;
@@ -292,7 +293,7 @@ export class AgentControl implements AgentApi {
     return [
       { level: 'ok', subject: 'engine', message: `${ready.kind}, ciphers by ${ready.engine}` },
       ...offloads,
-      ...agent.peers.status(this.io.now()).map(peerFinding),
+      ...agent.peerStatus().map(peerFinding),
     ];
   }
 
@@ -322,6 +323,7 @@ export class AgentControl implements AgentApi {
 function peerFinding({ name, state, reason, endpoint }: PeerStatus): Finding {
   const subject = `peer ${name}`;
   if (state === 'connected') return { level: 'ok', subject, message: `reached at ${endpoint}` };
+  if (state === 'relayed') return { level: 'ok', subject, message: `reached through others; ${reason}` };
   return {
     level: state === 'failed' ? 'error' : 'warning',
     subject,

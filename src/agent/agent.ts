@@ -9,12 +9,17 @@ import type { CertificateFault } from '../crypto/handshake/index.js';
 import type { Cipher } from '../io/ports.js';
 import { TokenBucket } from '../rate-limit/token-bucket.js';
 import type { LinkMeasure } from '../overlay/route/measure.js';
+import { isSignal } from '../overlay/peering/signals.js';
 import { Router } from '../overlay/route/router.js';
 import type { RouterAction, RouterNotice } from '../overlay/route/actions.js';
+import type { CloseReason } from '../overlay/wire/frames.js';
 import { LANES } from '../overlay/wire/lanes.js';
+import type { PeerStatus } from '../control/api.js';
+import { parseAddress, prefixContains } from '../crypto/identity/address.js';
 import type { Config, Identity } from './config/index.js';
 import { type Endpoint, endpointHost, endpointKey } from './endpoint.js';
 import { type FromWorker, OUTER_DSCP_COPY, type ToWorker } from './messages.js';
+import { MeshFormer } from './mesh-former.js';
 import { type Peer, PeerBook } from './peers.js';
 
 export interface Clock {
@@ -39,6 +44,8 @@ export interface AgentParts {
   epoch: number;
   /** The subnets that other nodes own, beyond the overlay's prefixes. */
   setRouted: (prefixes: string[]) => void;
+  /** The host's addresses that peers may try, without the overlay's. */
+  hostAddresses: () => readonly string[];
 }
 
 /** µs; so that nothing relies on a timer of days. */
@@ -55,6 +62,7 @@ export class Agent {
   private readonly handshaker: Handshaker<NodeCertificate, Endpoint>;
   private readonly indexes = new Set<number>();
   private readonly echoes = new Map<number, EchoListener>();
+  private readonly former: MeshFormer;
   private cancelTimer: () => void = () => undefined;
   private routed = '';
   /** Log lines that a stranger can cause. */
@@ -93,6 +101,7 @@ export class Agent {
       clock.now(),
       clock.wall(),
     );
+    this.former = this.createFormer();
   }
 
   /** Begins to reach for the configured peers. */
@@ -100,6 +109,7 @@ export class Agent {
     const { config } = this.parts;
     this.configurePeers(config);
     this.configureData(config);
+    this.former.configure(this.now(), config);
     this.performRouting(this.router.timeout(this.now(), this.parts.clock.wall()));
     this.rearm();
   }
@@ -109,6 +119,7 @@ export class Agent {
     this.parts.config = config;
     this.configurePeers(config);
     this.configureData(config);
+    this.former.configure(this.now(), config);
     this.rearm();
   }
 
@@ -142,15 +153,19 @@ export class Agent {
         this.linkDown(message.peer, message.reason);
         break;
       case 'closed':
-        this.closed(message.peer);
+        this.closed(message.peer, message.reason);
         break;
       case 'measured':
         this.measured(message.peer, message.measure);
         break;
+      case 'moved':
+        this.moved(message.peer, message.endpoint);
+        break;
+      case 'usage':
+        this.former.usage(this.now(), message);
+        break;
       case 'message':
-        this.performRouting(
-          this.router.message(this.now(), this.parts.clock.wall(), message.peer, message.bytes),
-        );
+        this.message(message.peer, message.bytes);
         break;
       case 'stream-lost':
         this.resynchronise(message.peer);
@@ -202,16 +217,26 @@ export class Agent {
     const { added, dropped } = this.peers.configure(this.now(), config.peers);
     for (const peer of dropped) {
       this.handshaker.cancel({ name: peer.name, endpoints: peer.endpoints });
-      this.parts.post({ type: 'forget', peer: peer.nodeId });
-      this.performRouting(this.router.linkDown(this.now(), peer.nodeId));
+      this.forget(peer.nodeId);
       this.parts.log.info({ peer: peer.name }, 'peer removed from the configuration');
     }
     for (const peer of added) if (peer.state !== 'connected') this.seek(peer);
   }
 
-  /** Goes for a session with a peer, at its configured endpoints and where it was heard last. */
-  private seek(peer: Peer): void {
+  /** Ends a link, and whatever the worker knows of the peer. */
+  private forget(nodeId: number, reason?: CloseReason): void {
+    const now = this.now();
+    this.parts.post({ type: 'forget', peer: nodeId, ...(reason && { reason }) });
+    this.performRouting(this.router.linkDown(now, nodeId));
+    this.former.linkDown(now, nodeId);
+    this.former.forget(nodeId);
+  }
+
+  /** Goes for a session with a peer, at its configured endpoints, where it was heard last, and at those that it publishes. */
+  private seek(peer: Peer, published: readonly Endpoint[] = []): void {
     const endpoints = [...peer.endpoints];
+    for (const endpoint of published)
+      if (!endpoints.some((known) => sameEndpoint(known, endpoint))) endpoints.push(endpoint);
     if (peer.configured && peer.endpoint && !endpoints.some((known) => sameEndpoint(known, peer.endpoint!))) {
       endpoints.push(peer.endpoint);
     }
@@ -237,11 +262,13 @@ export class Agent {
     this.peers.change(this.now(), peer, 'connected');
     this.parts.log.info({ peer: peer.name, rttMicros }, 'link up');
     this.performRouting(this.router.linkUp(this.now(), nodeId, rttMicros));
+    this.former.linkUp(this.now(), nodeId);
   }
 
   private linkDown(nodeId: number, reason: string): void {
     const peer = this.peers.get(nodeId);
     this.performRouting(this.router.linkDown(this.now(), nodeId));
+    this.former.linkDown(this.now(), nodeId);
     if (!peer) return;
     this.parts.log.warn({ peer: peer.name, reason }, 'link down');
     this.peers.change(this.now(), peer, peer.configured ? 'connecting' : 'waiting', `link down: ${reason}`);
@@ -249,12 +276,75 @@ export class Agent {
   }
 
   /** The peer said goodbye: its sessions are worth nothing any more. */
-  private closed(nodeId: number): void {
+  private closed(nodeId: number, reason: CloseReason): void {
     this.parts.post({ type: 'forget', peer: nodeId });
+    this.former.forget(nodeId);
+    if (reason === 'unused') this.former.letGo(this.now(), nodeId);
     const peer = this.peers.get(nodeId);
     if (!peer) return;
-    this.peers.change(this.now(), peer, peer.configured ? 'connecting' : 'waiting', 'the peer stopped');
+    const why = reason === 'unused' ? 'the peer let the link go: it carried nothing' : 'the peer stopped';
+    this.peers.change(this.now(), peer, peer.configured ? 'connecting' : 'waiting', why);
     this.seek(peer);
+  }
+
+  private moved(nodeId: number, endpoint: Endpoint): void {
+    const peer = this.peers.get(nodeId);
+    if (peer) peer.endpoint = endpoint;
+    this.former.moved(nodeId, endpoint);
+  }
+
+  private message(nodeId: number, bytes: Uint8Array): void {
+    if (isSignal(bytes)) this.former.message(this.now(), nodeId, bytes);
+    else this.performRouting(this.router.message(this.now(), this.parts.clock.wall(), nodeId, bytes));
+  }
+
+  // --- forming the mesh ---
+
+  private createFormer(): MeshFormer {
+    const { parts } = this;
+    const { trust } = parts.identity;
+    const isOverlay = (host: string): boolean => {
+      const address = parseAddress(host);
+      return address !== undefined && trust.overlayPrefixes.some((prefix) => prefixContains(prefix, address));
+    };
+    return new MeshFormer({
+      self: this.node.nodeId,
+      router: this.router,
+      peers: this.peers,
+      log: parts.log,
+      random: () => new DataView(parts.random(4).slice().buffer).getUint32(0),
+      isOverlay,
+      hostPlaces: () => {
+        const { port } = parts.config.listen;
+        const hosts = parts.hostAddresses().filter((host) => !isOverlay(host));
+        return hosts.map((host) => ({ host, port }));
+      },
+      post: parts.post,
+      performRouting: (actions) => this.performRouting(actions),
+      seek: (name, places) => this.seek(this.peers.seen(this.now(), name), places),
+      unseek: (name) => this.unseek(name),
+      letGo: (peer) => {
+        this.forget(peer.nodeId, 'unused');
+        this.peers.change(this.now(), peer, 'waiting', 'let go: it carried nothing');
+      },
+      drop: (reason) => (this.drops[reason] = (this.drops[reason] ?? 0) + 1),
+    });
+  }
+
+  /** An attempt to form a link has come to nothing. */
+  private unseek(name: string): void {
+    const peer = this.peers.byName(name);
+    if (!peer || peer.state === 'connected') return;
+    if (!peer.configured) {
+      this.forget(peer.nodeId);
+      this.handshaker.cancel({ name, endpoints: [] });
+    } else if (peer.endpoints.length > 0) this.seek(peer);
+    else this.handshaker.cancel({ name, endpoints: [] });
+  }
+
+  /** What `causeway peers` shows. */
+  peerStatus(): PeerStatus[] {
+    return this.former.status(this.now(), this.peers.status(this.now()));
   }
 
   private measured(nodeId: number, measure: LinkMeasure): void {
@@ -329,8 +419,12 @@ export class Agent {
         { endpoint: endpointKey(endpoint) },
         "another agent has a certificate with this node's name; give each node its own",
       );
-      for (const { key } of [...action.receive, ...action.send]) key.fill(0);
-      this.indexes.delete(index);
+      this.discard(action);
+      return;
+    }
+    if (!initiator && !this.former.admits(certificate.nodeId)) {
+      this.drops['peering-full'] = (this.drops['peering-full'] ?? 0) + 1;
+      this.discard(action);
       return;
     }
     const peer = this.peers.seen(this.now(), certificate.name);
@@ -351,14 +445,25 @@ export class Agent {
     log.debug({ peer: peer.name, endpoint: endpointKey(endpoint), initiator, cipher }, 'session established');
   }
 
+  private discard({
+    receive,
+    send,
+    index,
+  }: Extract<Action<NodeCertificate, Endpoint>, { type: 'established' }>): void {
+    for (const { key } of [...receive, ...send]) key.fill(0);
+    this.indexes.delete(index);
+  }
+
   private failed(action: Extract<Action<NodeCertificate, Endpoint>, { type: 'failed' }>): void {
     const { log, post } = this.parts;
     const { reason, peerReason, text, index } = action;
     if (index !== undefined) post({ type: 'revoke-session', index });
+    const peer = action.peer === undefined ? undefined : this.peers.byName(action.peer);
+    // One of many attempts, which the former accounts for.
+    if (peer && !peer.configured && this.former.isTrying(peer.nodeId)) return;
     if (action.initiator || this.complaints.take(this.now())) {
       log.warn({ peer: action.peer, endpoint: endpointKey(action.endpoint), reason, peerReason }, text);
     }
-    const peer = action.peer === undefined ? undefined : this.peers.byName(action.peer);
     if (peer && peer.state !== 'connected') this.peers.change(this.now(), peer, 'failed', text);
   }
 
@@ -413,7 +518,11 @@ export class Agent {
   private rearm(): void {
     if (this.stopping) return;
     this.cancelTimer();
-    const due = Math.min(this.handshaker.nextTimeout() ?? Infinity, this.router.nextTimeout());
+    const due = Math.min(
+      this.handshaker.nextTimeout() ?? Infinity,
+      this.router.nextTimeout(),
+      this.former.nextTimeout(),
+    );
     if (due === Infinity) return;
     const wait = Math.min(Math.max(0, due - this.now()), LONGEST_WAIT);
     this.cancelTimer = this.parts.clock.schedule(wait, () => this.onTimer());
@@ -424,6 +533,7 @@ export class Agent {
     this.perform(this.handshaker.timeout(now));
     if (this.router.nextTimeout() <= now)
       this.performRouting(this.router.timeout(now, this.parts.clock.wall()));
+    if (this.former.nextTimeout() <= now) this.former.timeout(now);
     this.rearm();
   }
 }

@@ -17,6 +17,7 @@ import { AgentControl } from './agent-control.js';
 import { type Config, type Identity, loadConfig, loadIdentity } from './config/index.js';
 import { GSO_MAX_SEGMENTS, GSO_MAX_SIZE, MARK, TX_QUEUE_LENGTH } from './host-tuning.js';
 import type { NameServer } from '../names/index.js';
+import { hostAddresses } from './host-addresses.js';
 import { Watchdog } from './watchdog.js';
 import { loadIo } from './worker/io.js';
 import { WorkerPort } from './worker/port.js';
@@ -130,6 +131,7 @@ class AgentLife {
       random: (size) => randomBytes(size),
       post: (message, transfer) => worker.port?.post(message, transfer),
       ciphers: cipherPreference(io),
+      hostAddresses: () => hostAddresses(config.listen.host),
       setRouted: (prefixes) => {
         host.setRouted(prefixes).catch((error: unknown) => log.error({ error: String(error) }, 'routes'));
       },

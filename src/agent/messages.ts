@@ -82,7 +82,9 @@ export type ToWorker =
   | { type: 'flows'; id: number; filter: FlowFilter }
   /** Of the flows that run now; null leaves them to the rules again. */
   | { type: 'flow-set'; id: number; match: FlowMatch; service: number | null }
-  | { type: 'forget'; peer: number }
+  | { type: 'forget'; peer: number; reason?: CloseReason }
+  /** Asks where data went since the last time. */
+  | { type: 'usage' }
   | { type: 'echo'; id: number; number: number; destination: number; ttl: number }
   | { type: 'report'; id: number }
   /** `wallOffset`, µs: the wall clock's lead over the agent's. */
@@ -158,6 +160,10 @@ export type FromWorker =
   | { type: 'up'; peer: number; rttMicros: number }
   | { type: 'down'; peer: number; reason: string }
   | { type: 'measured'; peer: number; measure: LinkMeasure }
+  /** A neighbour's datagrams come from there; before 'up', and again after a change. */
+  | { type: 'moved'; peer: number; endpoint: Endpoint }
+  /** Node ids that data of this host went to since the last time, and neighbours whose links carry data. */
+  | { type: 'usage'; destinations: number[]; neighbours: number[] }
   | { type: 'message'; peer: number; bytes: Uint8Array }
   /** The peer's stream, or ours to it, began anew: synchronise again. */
   | { type: 'stream-lost'; peer: number }

@@ -79,6 +79,7 @@ export class PeerBook {
       name,
       nodeId,
       configured,
+      origin: configured ? 'configured' : 'called',
       state,
       reason: state === 'connected' ? null : (reason ?? null),
       endpoint: endpoint ? endpointKey(endpoint) : null,

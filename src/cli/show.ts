@@ -103,13 +103,14 @@ export function renderPeers(peers: PeerStatus[]): string {
     return 'no peers; add them under peers in the configuration, then "causeway reload"';
   const rows = peers.map((peer) => [
     peer.name,
-    peer.configured ? peer.state : `${peer.state} (it called)`,
-    duration(peer.sinceSeconds),
+    peer.state,
+    peer.origin,
+    peer.sinceSeconds === null ? '–' : duration(peer.sinceSeconds),
     peer.endpoint ?? '–',
     millis(peer.rttMicros),
     peer.reason ?? '',
   ]);
-  return table(['peer', 'state', 'for', 'endpoint', 'rtt', 'why'], rows, [4]);
+  return table(['peer', 'state', 'link', 'for', 'endpoint', 'rtt', 'why'], rows, [5]);
 }
 
 export function renderLinks(links: LinkStatus[]): string {

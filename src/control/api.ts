@@ -8,7 +8,7 @@ export type Eventually<T> = T | Promise<T>;
 
 export interface AgentApi {
   status(): Eventually<Status>;
-  /** Every configured and every seen peer, sorted by name. */
+  /** Every configured and every seen peer, and every node that a link may be formed with; sorted by name. */
   peers(): Eventually<PeerStatus[]>;
   /** Links that are up or were up since the start, sorted by peer. */
   links(): Eventually<LinkStatus[]>;
@@ -80,21 +80,28 @@ export interface Traffic {
   bytes: number;
 }
 
-export type PeerState = 'connected' | 'connecting' | 'waiting' | 'failed';
+/**
+ * `waiting`: no endpoints configured, it has to call us. `failed`: last try failed, another follows. `relayed`: reached through others, and
+ * the reason says why no link was formed.
+ */
+export type PeerState = 'connected' | 'connecting' | 'waiting' | 'failed' | 'relayed';
+
+/** `called`: it called us without being configured. `formed`: a link that the mesh formed by itself, or may form (`mesh: auto`). */
+export type PeerOrigin = 'configured' | 'called' | 'formed';
 
 export interface PeerStatus {
   name: string;
   /** Null until it is known (an unreached peer's is derived from its name, so it is known from the start). */
   nodeId: number | null;
-  /** False for one that called us without being configured. */
+  /** `origin` is `configured`. */
   configured: boolean;
-  /** `waiting`: no endpoints configured, it has to call us. `failed`: last try failed, another follows. */
+  origin: PeerOrigin;
   state: PeerState;
   /** Why not connected, and the remedy; null when connected. */
   reason: string | null;
   endpoint: string | null;
-  /** Seconds in this state. */
-  sinceSeconds: number;
+  /** Seconds in this state; null where there was no link yet. */
+  sinceSeconds: number | null;
   rttMicros: number | null;
 }
 

@@ -56,6 +56,8 @@ export interface MeshOptions {
   underlay?: 4 | 6;
   /** Which peers a node has in its configuration; all its neighbours by default. */
   configured?: (node: number, neighbour: number) => boolean;
+  /** `configured` by default. */
+  mesh?: Config['mesh'];
 }
 
 const DEFAULT_EDGE = { latency: 2000, jitter: 0, loss: 0, duplication: 0, mtu: 1472, up: true };
@@ -270,6 +272,7 @@ export class SimAgent {
       random: (size) => chance.bytes(size),
       epoch: this.epoch,
       setRouted: () => undefined,
+      hostAddresses: () => [mesh.underlayAddress(this.number)],
     });
     this.worker.start();
     this.agent.start();
@@ -349,6 +352,7 @@ export class SimAgent {
       listen: { host: '::', port: PORT },
       tun: { name: 'cw0', mtu: 1380 },
       peers: peers.filter(({ endpoints }) => endpoints.length > 0),
+      mesh: mesh.options.mesh ?? 'configured',
       intercept: { mode: 'split', participants: false, rules: [] },
       services: { default: { ...DEFAULT_SERVICES } },
       names: { enabled: false, zone: 'causeway', port: 53 },

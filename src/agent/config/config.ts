@@ -19,6 +19,10 @@ export interface PeerConfig {
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+/** Which links an agent has: those configured, or also those that it forms by itself. */
+export const MESH_MODES = ['configured', 'auto'] as const;
+export type MeshMode = (typeof MESH_MODES)[number];
+
 export interface Config {
   /** Absolute path of the file it came from. */
   file: string;
@@ -29,6 +33,7 @@ export interface Config {
   /** `mtu` in bytes of the inner packet. */
   tun: { name: string; mtu: number };
   peers: PeerConfig[];
+  mesh: MeshMode;
   intercept: { mode: 'split'; participants: false; rules: Rule[] };
   services: { default: ServiceDefaults };
   /** DSCP of datagrams that carry data; `copy`: that of the packet inside. */

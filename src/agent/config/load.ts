@@ -51,6 +51,7 @@ export function parseConfig(
 /** Key paths that a reload applies; every other key takes a restart. docs/configuration.md says the same. */
 export const RELOADABLE: readonly string[] = [
   'peers',
+  'mesh',
   'intercept.rules',
   'services.default',
   'links.outer_dscp',
@@ -61,7 +62,17 @@ export const RELOADABLE: readonly string[] = [
 export function diffConfig(before: Config, after: Config): { applied: string[]; restart: string[] } {
   const leaves = [
     'node',
-    ...['pki.ca', 'pki.cert', 'pki.key', 'listen.host', 'listen.port', 'tun.name', 'tun.mtu', 'peers'],
+    ...[
+      'pki.ca',
+      'pki.cert',
+      'pki.key',
+      'listen.host',
+      'listen.port',
+      'tun.name',
+      'tun.mtu',
+      'peers',
+      'mesh',
+    ],
     ...[
       'intercept.mode',
       'intercept.participants',

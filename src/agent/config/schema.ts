@@ -18,6 +18,7 @@ import {
   DNS_PORT,
   LOG_LEVELS,
   MAX_MTU,
+  MESH_MODES,
   MIN_MTU,
 } from './config.js';
 import { PROTOCOLS } from './protocols.js';
@@ -25,7 +26,6 @@ import { PROTOCOLS } from './protocols.js';
 /** Key paths of the design that later versions bring. */
 export const NOT_YET: ReadonlySet<string> = new Set([
   'pki.crl',
-  'mesh',
   'intercept.rules[].match.user',
   'intercept.rules[].match.group',
 ]);
@@ -188,6 +188,7 @@ export const schema = z.strictObject({
     })
     .prefault({}),
   peers: z.array(z.strictObject({ name, endpoints: z.array(endpoint(false)).default([]) })).default([]),
+  mesh: z.enum(MESH_MODES, { error: () => 'use configured or auto' }).default('configured'),
   intercept: z
     .strictObject({
       mode: z

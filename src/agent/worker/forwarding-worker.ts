@@ -7,6 +7,7 @@ import type { Aead, Io, MicroTimer, TunDevice, UdpSocket } from '../../io/ports.
 import type { FlowCache } from '../../intercept/flow-cache.js';
 import { compileRules } from '../../intercept/rules.js';
 import type { FlowOrder } from '../../overlay/egress/flow-order.js';
+import type { CloseReason } from '../../overlay/wire/frames.js';
 import type { LinkEvent } from '../../overlay/link/link.js';
 import { LINK_BODY_MAX } from '../../overlay/link/link.js';
 import { ForwardingTables } from '../../overlay/route/tables.js';
@@ -148,7 +149,10 @@ export class ForwardingWorker implements DataPathShell {
         });
         break;
       case 'forget':
-        this.forget(now, message.peer);
+        this.forget(now, message.peer, message.reason);
+        break;
+      case 'usage':
+        this.tellUsage(now);
         break;
       case 'echo':
         this.sendEcho(now, message);
@@ -227,6 +231,7 @@ export class ForwardingWorker implements DataPathShell {
         neighbour.since = now;
         neighbour.quality.resume();
         this.hops.resume(neighbour);
+        this.tellMoved(neighbour);
         post({ type: 'up', peer, rttMicros: event.rtt });
         return;
       case 'down':
@@ -236,6 +241,7 @@ export class ForwardingWorker implements DataPathShell {
         post({ type: 'down', peer, reason: event.reason });
         return;
       case 'measured':
+        this.tellMoved(neighbour);
         this.noteLoad(now, neighbour);
         neighbour.quality.roundTrip(now, event.rtt, event.base, event.latest);
         post({ type: 'measured', peer, measure: neighbour.quality.measure(now) });
@@ -388,13 +394,26 @@ export class ForwardingWorker implements DataPathShell {
     }
   }
 
-  private forget(now: number, peer: number): void {
+  private forget(now: number, peer: number, reason: CloseReason = 'stopping'): void {
     const neighbour = this.neighbours.byId.get(peer);
     if (!neighbour) return;
-    neighbour.link.close('stopping');
+    neighbour.link.close(reason);
     this.transmit(now, neighbour);
     this.neighbours.remove(neighbour);
     this.resolve(now);
+  }
+
+  private tellMoved(neighbour: NeighbourEntry): void {
+    if (!neighbour.moved) return;
+    neighbour.moved = false;
+    const endpoint = readEndpoint(this.ports.udp.endpoints, neighbour.slot);
+    this.ports.post({ type: 'moved', peer: neighbour.nodeId, endpoint });
+  }
+
+  private tellUsage(now: number): void {
+    const busy = [...this.neighbours.byId.values()].filter(({ link }) => link.isBusy(now));
+    const neighbours = busy.map(({ nodeId }) => nodeId);
+    this.ports.post({ type: 'usage', destinations: this.routes.takeUsed(), neighbours });
   }
 
   private stop(now: number): void {

@@ -92,6 +92,7 @@ export class Neighbours {
     if (evicted) this.drop(neighbour, evicted.id);
     if (neighbour.confirmedSession === 0 || !neighbour.up) {
       writeEndpoint(this.udp.endpoints, neighbour.slot, grant.endpoint);
+      neighbour.moved = true;
     }
     this.touched.add(neighbour);
   }
@@ -185,6 +186,7 @@ export class Neighbours {
       due: now,
       up: false,
       confirmedSession: 0,
+      moved: true,
       since: now,
       sessionSince: now,
       held: new Map(),

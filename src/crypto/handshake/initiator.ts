@@ -111,12 +111,17 @@ export class Initiator<C extends PeerCertificate, E> {
     private readonly completed: (remoteStatic: Uint8Array, now: number) => void,
   ) {}
 
-  /** An attempt in progress keeps its state and takes the new endpoints. */
+  /** An attempt in progress keeps its state and takes the new endpoints; where there are more than before, it calls them all at once. */
   connect(now: number, key: string, target: Target<E>): void {
     if (target.endpoints.length === 0) throw new TypeError('a target needs at least one endpoint');
     const existing = this.attempts.get(key);
     if (existing !== undefined) {
+      const more = target.endpoints.some((endpoint) => !this.aimsAt(existing, endpoint));
       existing.target = target;
+      if (more && existing.state.kind === 'calling') {
+        existing.transmissions = 0;
+        this.transmit(existing, existing.state.call, now);
+      }
       return;
     }
     const attempt: Attempt<E> = {

@@ -23,6 +23,8 @@ export interface Neighbour {
   up: boolean;
   /** The session that authentic records came by last. */
   confirmedSession: number;
+  /** Its endpoint has changed since that was last told. */
+  moved: boolean;
   packetsSent: number;
   bytesSent: number;
   packetsReceived: number;

@@ -12,6 +12,8 @@ export interface Destination {
   /** µs, there and back by the reliable service's path; NO_COST where there is no path. */
   rtt: number;
   sequence: number;
+  /** `sequence` when `takeUsed` last looked. */
+  usedSequence: number;
 }
 
 /**
@@ -56,6 +58,17 @@ export class Routes {
     return this.byIndex[nodeIndex]!;
   }
 
+  /** Node ids that frames of this node went to since the last call. */
+  takeUsed(): number[] {
+    const used: number[] = [];
+    for (const destination of this.byId.values()) {
+      if (destination.sequence === destination.usedSequence) continue;
+      destination.usedSequence = destination.sequence;
+      used.push(destination.nodeId);
+    }
+    return used;
+  }
+
   /** undefined for a node that the tables don't hold. */
   byNode(nodeId: number): Destination | undefined {
     const index = this.tables ? this.tables.indexOf(nodeId) : -1;
@@ -82,7 +95,7 @@ export class Routes {
     let destination = this.byId.get(nodeId);
     if (!destination) {
       const next = new Array<Neighbour | undefined>(SERVICES).fill(undefined);
-      destination = { nodeId, next, rtt: NO_COST, sequence: 0 };
+      destination = { nodeId, next, rtt: NO_COST, sequence: 0, usedSequence: 0 };
       this.byId.set(nodeId, destination);
     }
     return destination;

@@ -130,7 +130,7 @@ export class SlowPath {
     if (readCounter(batch.view, batch.offset[i]!) !== lane.window.highest) return;
     this.learnedSource = batch.source[i]!;
     this.learnedFrom = neighbour;
-    learnEndpoint(this.parts.udp, batch, i, neighbour);
+    if (learnEndpoint(this.parts.udp, batch, i, neighbour)) neighbour.moved = true;
   }
 
   linkFrames(now: number, neighbour: Neighbour, view: DataView, at: number, length: number): void {

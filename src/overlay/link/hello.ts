@@ -125,6 +125,11 @@ export class HelloMachine {
     return true;
   }
 
+  /** Whether data crossed the link in the spell before `time`. */
+  isBusyAt(time: number): boolean {
+    return time - this.dataAt < BUSY_SPELL;
+  }
+
   /** An authentic record arrived. As cheap. Never brings `nextTimeout` forward. */
   noteReceived(now: number): void {
     this.receivedAt = now;
@@ -234,10 +239,6 @@ export class HelloMachine {
   nextTimeout(): number {
     const judge = this.current.name === 'up' ? this.judgeAt() : Infinity;
     return Math.min(this.nextHello(), judge);
-  }
-
-  private isBusyAt(time: number): boolean {
-    return time - this.dataAt < BUSY_SPELL;
   }
 
   private quietSince(): number {

@@ -98,6 +98,11 @@ export class Link {
     return this.hello.noteData(now);
   }
 
+  /** Whether data crossed the link in the last seconds. */
+  isBusy(now: number): boolean {
+    return this.hello.isBusyAt(now);
+  }
+
   /** An authentic record arrived. */
   noteReceived(now: number): void {
     this.hello.noteReceived(now);

@@ -32,8 +32,13 @@
  *   1  loss towards the neighbour: 0..3 parts per million, 4..5 mean run of losses in sixteenths
  *   2  price of the queue towards the neighbour: 0..1 hundredths
  *
- * What a subfield says is zero, or a run of one, where it is absent; a longer value is an extension, and its rest skipped. Unknown fields and subfields are skipped; the signed bytes are kept and flooded on as they came.
+ * What a subfield says is zero, or a run of one, where it is absent; a longer value is an extension, and its rest skipped.
+ *
+ * Field 2, at most one: that it forms links by itself, and where it may be tried (`src/overlay/peering/forming.ts`).
+ *
+ * Unknown fields and subfields are skipped; the signed bytes are kept and flooded on as they came.
  */
+import { decodeForming, encodeForming, type Forming } from '../peering/forming.js';
 import { concatBytes, readU16, readU32, writeU16, writeU32 } from './bytes.js';
 import { CERTIFICATE_HASH } from './identity.js';
 import { BURST_UNIT, LOSS_UNIT, PRICE_UNIT, type LinkMeasure } from './measure.js';
@@ -46,6 +51,7 @@ export const MAX_LINKS = 1024;
 const OFFSET = { origin: 0, epoch: 4, sequence: 8, lifetime: 12, certificate: 16 } as const;
 const FIELD_HEADER = 3;
 const FIELD_LINK = 1;
+const FIELD_FORMING = 2;
 const LINK_FIXED = 8;
 const SUBFIELD_HEADER = 2;
 const SUBFIELD_LOSS = 1;
@@ -71,6 +77,8 @@ export interface LinkStateRecord {
   readonly certificate: Uint8Array;
   /** Neighbours strictly ascending. */
   readonly links: readonly Link[];
+  /** Absent: it forms no links by itself. */
+  readonly forming?: Forming;
 }
 
 export type RecordReject =
@@ -80,7 +88,8 @@ export type RecordReject =
   | 'record-field'
   | 'record-link'
   | 'record-link-order'
-  | 'record-too-many-links';
+  | 'record-too-many-links'
+  | 'record-forming';
 
 export type Decoded<T, R extends string> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly reason: R };
@@ -112,7 +121,13 @@ export function encodeRecord(record: LinkStateRecord, extra: Uint8Array = new Ui
     writeLink(bytes, at + FIELD_HEADER, link);
     at += FIELD_HEADER + sizes[i];
   });
-  return extra.length === 0 ? bytes : concatBytes(bytes, extra);
+  return concatBytes(bytes, formingField(record.forming), extra);
+}
+
+function formingField(forming: Forming | undefined): Uint8Array {
+  if (forming === undefined) return new Uint8Array(0);
+  const value = encodeForming(forming);
+  return concatBytes(Uint8Array.of(FIELD_FORMING, 0, value.length), value);
 }
 
 /** Bytes of the link's value. */
@@ -144,21 +159,24 @@ export function decodeRecord(bytes: Uint8Array): Decoded<LinkStateRecord, Record
   if (origin === 0) return { ok: false, reason: 'record-origin' };
   const lifetime = readU16(bytes, OFFSET.lifetime);
   if (lifetime === 0) return { ok: false, reason: 'record-lifetime' };
-  const links = decodeFields(bytes, origin);
-  if (typeof links === 'string') return { ok: false, reason: links };
+  const fields = decodeFields(bytes, origin);
+  if (typeof fields === 'string') return { ok: false, reason: fields };
   const value = {
     origin,
     epoch: readU32(bytes, OFFSET.epoch),
     sequence: readU32(bytes, OFFSET.sequence),
     lifetime,
     certificate: bytes.subarray(OFFSET.certificate, OFFSET.certificate + CERTIFICATE_HASH),
-    links,
+    ...fields,
   };
   return { ok: true, value };
 }
 
-function decodeFields(bytes: Uint8Array, origin: number): Link[] | RecordReject {
+type Fields = Pick<LinkStateRecord, 'links' | 'forming'>;
+
+function decodeFields(bytes: Uint8Array, origin: number): Fields | RecordReject {
   const links: Link[] = [];
+  let forming: Forming | undefined;
   let at = RECORD_HEADER;
   while (at < bytes.length) {
     if (bytes.length - at < FIELD_HEADER) return 'record-field';
@@ -170,10 +188,14 @@ function decodeFields(bytes: Uint8Array, origin: number): Link[] | RecordReject 
       if (link === undefined || link.neighbour === origin) return 'record-link';
       if (links.length > 0 && links[links.length - 1].neighbour >= link.neighbour) return 'record-link-order';
       if (links.push(link) > MAX_LINKS) return 'record-too-many-links';
+    } else if (bytes[at] === FIELD_FORMING) {
+      if (forming) return 'record-forming';
+      forming = decodeForming(bytes.subarray(start, end));
+      if (!forming) return 'record-forming';
     }
     at = end;
   }
-  return links;
+  return { links, ...(forming && { forming }) };
 }
 
 /** One link in bytes[start, end), or undefined where the bytes make none, or an impossible one. */

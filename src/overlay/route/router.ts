@@ -48,6 +48,7 @@ import {
 } from './record.js';
 import { RoutingTable } from './routing-table.js';
 import type { TableNode } from './tables.js';
+import { type Forming, sameForming } from '../peering/forming.js';
 import { TokenBucket } from '../../rate-limit/token-bucket.js';
 import type { RouterTuning } from './tuning.js';
 import { DEFAULT_TUNING } from './tuning.js';
@@ -102,6 +103,8 @@ export class Router {
   };
   private lastPathRun = -Infinity;
   private mustPublish = false;
+  /** What the record says for a mesh that forms itself. */
+  private forming: Forming | undefined;
   private stopped = false;
   private actions: RouterAction[] = [];
 
@@ -167,6 +170,15 @@ export class Router {
       this.due.originate = now;
       this.schedulePaths(now);
     }
+    return this.drain(now);
+  }
+
+  /** What this node publishes for a mesh that forms itself; undefined: nothing. */
+  publishForming(now: number, forming: Forming | undefined): RouterAction[] {
+    if (this.stopped || sameForming(forming, this.forming)) return [];
+    this.forming = forming;
+    this.mustPublish = true;
+    this.due.originate = Math.min(this.due.originate, now + this.tuning.gatherMicros);
     return this.drain(now);
   }
 
@@ -476,7 +488,16 @@ export class Router {
     this.version = version;
     this.mustPublish = false;
     const certificate = this.ownCertificate().hash;
-    const record = { origin: this.self, ...version, lifetime, certificate, links: this.links.list() };
+    const { forming } = this;
+    const links = this.links.list();
+    const record = {
+      origin: this.self,
+      ...version,
+      lifetime,
+      certificate,
+      links,
+      ...(forming && { forming }),
+    };
     const bytes = encodeRecord(record);
     const signature = this.options.self.sign(signedBytes(bytes));
     this.counters.recordsOriginated++;

@@ -46,6 +46,7 @@ export const REPORT_SIZE = 18;
 export const CLOSE_STOPPING = 1;
 export const CLOSE_REPLACED = 2;
 export const CLOSE_REVOKED = 3;
+export const CLOSE_UNUSED = 4;
 
 export interface Hello {
   readonly type: 'hello';
@@ -98,8 +99,14 @@ export interface Close {
   readonly reason: CloseReason;
 }
 
-export type CloseReason = 'stopping' | 'replaced' | 'revoked';
-const CLOSE_REASONS: readonly (CloseReason | undefined)[] = [undefined, 'stopping', 'replaced', 'revoked'];
+export type CloseReason = 'stopping' | 'replaced' | 'revoked' | 'unused';
+const CLOSE_REASONS: readonly (CloseReason | undefined)[] = [
+  undefined,
+  'stopping',
+  'replaced',
+  'revoked',
+  'unused',
+];
 
 /** A frame of a type that this version doesn't know: to be skipped. */
 export interface UnknownFrame {

@@ -490,6 +490,7 @@ export class ForwardRig {
       link: new Link(() => 7, 0),
       hop: undefined,
       up: true,
+      moved: false,
       confirmedSession: 0,
       packetsSent: 0,
       bytesSent: 0,

@@ -36,7 +36,9 @@ describe('a session', () => {
         typesOf(posted)
           .filter((type) => type !== 'measured')
           .sort(),
-      ).toEqual(['confirmed', 'up'].slice(side === 'a' ? 0 : 1));
+      ).toEqual(['confirmed', 'moved', 'up'].slice(side === 'a' ? 0 : 1));
+      const { host } = pair.report(side).links[0].endpoint;
+      expect(posted.find(({ type }) => type === 'moved')).toMatchObject({ endpoint: { host, port: 7100 } });
       expect(posted.find(({ type }) => type === 'up')).toMatchObject({ peer: side === 'a' ? 2 : 1 });
     }
     expect([ping('a', 'b'), ping('b', 'a')]).toEqual([true, true]);

@@ -166,9 +166,10 @@ describe('with an agent', () => {
   test('peers say why not', async () => {
     expect(await run('peers', '-s', socket)).toBe(0);
     expect(shown().split('\n')).toEqual([
-      'peer  state      for    endpoint            rtt  why',
-      'b     connected  1 min  192.0.2.2:7100  20.4 ms',
-      'c     failed     5 s    192.0.2.3:7100        –  no answer; is the agent up there?',
+      'peer  state      link        for    endpoint            rtt  why',
+      'b     connected  configured  1 min  192.0.2.2:7100  20.4 ms',
+      'c     failed     configured  5 s    192.0.2.3:7100        –  no answer; is the agent up there?',
+      'd     relayed    formed      –      –                     –  no answer to 2 tries; the next in 1 minute',
     ]);
   });
 

@@ -29,6 +29,7 @@ describe('a configuration that is right', () => {
       listen: { host: '::', port: 7100 },
       tun: { name: 'cw0', mtu: 1380 },
       peers: [],
+      mesh: 'configured',
       intercept: { mode: 'split', participants: false, rules: [] },
       services: { default: { tcp: 1, udp: 0, other: 0 } },
       links: { outerDscp: 0 },
@@ -133,7 +134,7 @@ describe('a configuration that is wrong', () => {
     [
       'unknown key without a value',
       'zzzz:',
-      'zzzz: unknown key; known here: node, pki, listen, tun, peers, intercept, services, links, names, control, log',
+      'zzzz: unknown key; known here: node, pki, listen, tun, peers, mesh, intercept, services, links, names, control, log',
       3,
       1,
     ],
@@ -303,9 +304,13 @@ describe('a configuration that is wrong', () => {
       "intercept.rules[0].match.user: isn't available in this version",
       30,
     ],
-    ['mesh: auto', "mesh: isn't available in this version", 1],
   ])('%s: what later versions bring is refused for what it is', (rest, message, column) => {
     expect(refusal(BASE + rest)).toEqual([`${FILE}:3:${column}: ${message}`]);
+  });
+
+  test('a way to form the mesh that there is not is refused', () => {
+    expect(config('mesh: auto').mesh).toBe('auto');
+    expect(refusal(`${BASE}mesh: full`)).toEqual([`${FILE}:3:1: mesh: use configured or auto`]);
   });
 
   test('direct is refused with the reason', () => {

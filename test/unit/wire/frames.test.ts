@@ -122,7 +122,7 @@ describe('link frames', () => {
     expect(frames.decodeClose(v, AT, 0)).toEqual(short);
     expect(frames.decodeStream(v, AT, 9 + 1101)).toEqual({ type: 'reject', reason: 'long' });
     expect(frames.decodeStream(v, AT, 9 + 1100)).toMatchObject({ type: 'stream' });
-    for (const reason of [0, 4, 255]) {
+    for (const reason of [0, 5, 255]) {
       v.setUint8(AT, reason);
       expect(frames.decodeClose(v, AT, 1)).toEqual({ type: 'reject', reason: 'unknown-value' });
     }
