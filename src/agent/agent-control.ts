@@ -39,7 +39,7 @@ import {
   loadConfig,
 } from './config/index.js';
 import { endpointKey } from './endpoint.js';
-import { incomingFlows, outgoingFlow, type WayTo } from './flow-status.js';
+import { incomingFlows, outgoingFlow, type RedundancyTo, type WayTo } from './flow-status.js';
 import type { FromWorker, WorkerReport } from './messages.js';
 import type { Ready, WorkerPort } from './worker/port.js';
 
@@ -177,7 +177,10 @@ export class AgentControl implements AgentApi {
     });
     const way = this.ways();
     const shown = direction === 'in' ? [] : outgoing;
-    return [...shown.map((flow) => outgoingFlow(flow, way)), ...incomingFlows(incoming, outgoing, way)];
+    return [
+      ...shown.map((flow) => outgoingFlow(flow, way, this.redundancies())),
+      ...incomingFlows(incoming, outgoing, way),
+    ];
   }
 
   async setFlows(request: FlowSetRequest): Promise<FlowSetResult> {
@@ -310,6 +313,19 @@ export class AgentControl implements AgentApi {
         via: reached ? name(way.nextHop) : null,
         hops: reached ? way.hops : null,
       };
+    };
+  }
+
+  /** Names the links that redundant flows take. */
+  private redundancies(): RedundancyTo {
+    const { agent } = this.parts();
+    const names = new Map(
+      agent.router.nodes.map(({ certificate }) => [certificate.nodeId, certificate.name]),
+    );
+    const name = (id: number) => names.get(id) ?? `#${id}`;
+    return (id) => {
+      const { kind, edges } = agent.redundancy.sets.get(id) ?? { kind: 'none', edges: [] };
+      return { kind, edges: edges.map(([from, to]) => [name(from), name(to)]) };
     };
   }
 

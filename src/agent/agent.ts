@@ -10,6 +10,7 @@ import type { Cipher } from '../io/ports.js';
 import { TokenBucket } from '../rate-limit/token-bucket.js';
 import type { LinkMeasure } from '../overlay/route/measure.js';
 import { isSignal } from '../overlay/peering/signals.js';
+import { Redundancy } from '../overlay/route/redundancy.js';
 import { Router } from '../overlay/route/router.js';
 import type { RouterAction, RouterNotice } from '../overlay/route/actions.js';
 import type { CloseReason } from '../overlay/wire/frames.js';
@@ -56,6 +57,8 @@ type EchoListener = (message: Extract<FromWorker, { type: 'echo-reply' | 'echo-e
 export class Agent {
   readonly peers = new PeerBook();
   readonly router: Router;
+  /** The links that redundant flows take. */
+  readonly redundancy: Redundancy;
   readonly node: NodeCertificate;
   /** Drops counted on this thread, by reason. */
   readonly drops: Record<string, number> = {};
@@ -90,6 +93,7 @@ export class Agent {
       endpointKey,
       endpointHost,
     });
+    this.redundancy = new Redundancy(this.node.nodeId);
     this.router = new Router(
       {
         self: { nodeId: this.node.nodeId, certificate: this.node.der, sign },
@@ -169,6 +173,10 @@ export class Agent {
         break;
       case 'stream-lost':
         this.resynchronise(message.peer);
+        break;
+      case 'route-wanted':
+        this.redundancy.want(this.now(), message.node);
+        this.spread();
         break;
       case 'rekey':
         this.rekey(message.peer, message.endpoint);
@@ -478,6 +486,7 @@ export class Agent {
         case 'tables':
           this.parts.post({ type: 'tables', buffers: action.snapshot.buffers }, action.snapshot.buffers);
           this.updateRouted();
+          this.updateRedundancy();
           break;
         case 'drop':
           this.drops[`routing-${action.reason}`] = (this.drops[`routing-${action.reason}`] ?? 0) + 1;
@@ -512,9 +521,23 @@ export class Agent {
     this.parts.setRouted(prefixes);
   }
 
+  private updateRedundancy(): void {
+    const { measuredLinks } = this.router;
+    if (measuredLinks) this.redundancy.update(this.now(), measuredLinks);
+    this.spread();
+  }
+
+  /** Hands the worker new source routes, where there are any. */
+  private spread(): void {
+    const sets = this.redundancy.timeout(this.now());
+    if (!sets) return;
+    const routes = sets.flatMap(({ nodeId, route }) => (route ? { nodeId, ...route } : []));
+    this.parts.post({ type: 'source-routes', routes });
+  }
+
   // --- time ---
 
-  /** One OS timer for handshakes and routing; both may be called early. */
+  /** One OS timer for handshakes, routing and redundancy; all may be called early. */
   private rearm(): void {
     if (this.stopping) return;
     this.cancelTimer();
@@ -522,6 +545,7 @@ export class Agent {
       this.handshaker.nextTimeout() ?? Infinity,
       this.router.nextTimeout(),
       this.former.nextTimeout(),
+      this.redundancy.nextTimeout(),
     );
     if (due === Infinity) return;
     const wait = Math.min(Math.max(0, due - this.now()), LONGEST_WAIT);
@@ -534,6 +558,7 @@ export class Agent {
     if (this.router.nextTimeout() <= now)
       this.performRouting(this.router.timeout(now, this.parts.clock.wall()));
     if (this.former.nextTimeout() <= now) this.former.timeout(now);
+    this.spread();
     this.rearm();
   }
 }

@@ -1,5 +1,5 @@
 /** The worker's flows as the control socket shows them: addresses as text, nodes and services by name. */
-import type { FlowEnds, IncomingFlow, OutgoingFlow } from '../control/api.js';
+import type { FlowEnds, FlowRedundancy, IncomingFlow, OutgoingFlow } from '../control/api.js';
 import {
   type FlowReport,
   type FlowTuple,
@@ -7,7 +7,7 @@ import {
   SERVICE_UNDECIDED,
 } from '../intercept/flow-cache.js';
 import { flowHash, PacketInfo } from '../intercept/packet.js';
-import { ORIGIN_NAMES, SERVICE_NAMES } from '../intercept/services.js';
+import { ORIGIN_NAMES, SERVICE_NAMES, SERVICE_REDUNDANT } from '../intercept/services.js';
 import { PROTOCOLS } from './config/protocols.js';
 import { formatAddress } from '../io/address.js';
 import type { IncomingFlowReport } from './messages.js';
@@ -30,7 +30,10 @@ const PROTOCOL_NAMES = new Map(
   Object.entries(PROTOCOLS).flatMap(([name, numbers]) => numbers.map((number) => [number, name])),
 );
 
-export function outgoingFlow(report: FlowReport, wayTo: WayTo): OutgoingFlow {
+/** The links that redundant flows to a node take, where it is known. */
+export type RedundancyTo = (nodeId: number) => FlowRedundancy;
+
+export function outgoingFlow(report: FlowReport, wayTo: WayTo, redundancyTo: RedundancyTo): OutgoingFlow {
   const { service, origin, rule, packets, bytes, bytesPerSecond, retransmissions, copies } = report;
   const { name: node, via, hops } = wayTo(report.node, service);
   const undecided = service === SERVICE_UNDECIDED;
@@ -50,6 +53,7 @@ export function outgoingFlow(report: FlowReport, wayTo: WayTo): OutgoingFlow {
     idleSeconds: report.idleMicros / 1e6,
     retransmissions,
     copies,
+    redundancy: service === SERVICE_REDUNDANT ? redundancyTo(report.node) : null,
   };
 }
 

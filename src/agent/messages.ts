@@ -8,6 +8,7 @@ import type { FlowMatch, FlowReport, FlowTuple } from '../intercept/flow-cache.j
 import type { Rule, RulePrefix } from '../intercept/rules.js';
 import type { ServiceDefaults } from '../intercept/services.js';
 import type { LinkMeasure } from '../overlay/route/measure.js';
+import type { RouteTo } from '../overlay/forward/source-routes.js';
 import type { CloseReason } from '../overlay/wire/frames.js';
 import type { Endpoint } from './endpoint.js';
 
@@ -76,6 +77,8 @@ export type ToWorker =
   | { type: 'session'; grant: SessionGrant }
   | { type: 'message'; peer: number; bytes: Uint8Array }
   | { type: 'tables'; buffers: ArrayBuffer[] }
+  /** The links that redundant packets take, whole: of all destinations that were wanted and have more than one way. */
+  | { type: 'source-routes'; routes: readonly RouteTo[] }
   | { type: 'revoke-session'; index: number }
   | { type: 'rules'; rules: readonly Rule[]; defaults: ServiceDefaults }
   | { type: 'outer-dscp'; dscp: number }
@@ -173,6 +176,8 @@ export type FromWorker =
   | { type: 'closed'; peer: number; reason: CloseReason }
   /** The session to this peer wants a successor, or is gone. */
   | { type: 'rekey'; peer: number; endpoint: Endpoint }
+  /** Redundant packets go to this node. */
+  | { type: 'route-wanted'; node: number }
   | { type: 'echo-reply'; reply: EchoReply }
   | { type: 'echo-error'; id: number; number: number; from: number; code: number }
   | { type: 'report'; id: number; report: WorkerReport }

@@ -4,6 +4,7 @@ import { Argument, Option } from 'commander';
 import { SERVICE_NAMES } from '../intercept/services.js';
 import type {
   FlowEnds,
+  FlowRedundancy,
   FlowSetRequest,
   FlowsRequest,
   FlowStatus,
@@ -151,7 +152,33 @@ function endText(address: string | null, port: number | null): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-function way({ via, hops, node }: OutgoingFlow): string {
+function way({ via, hops, node, redundancy }: OutgoingFlow): string {
+  if (redundancy !== null && REDUNDANT[redundancy.kind] !== undefined) {
+    return `${REDUNDANT[redundancy.kind]}: ${chains(redundancy.edges).join(', ')}`;
+  }
+  if (redundancy?.kind === 'single') return `${plainWay(via, hops, node)}, no second`;
+  return plainWay(via, hops, node);
+}
+
+const REDUNDANT: Partial<Record<FlowRedundancy['kind'], string>> = {
+  disjoint: '2 paths',
+  source: 'source in trouble',
+  destination: 'destination in trouble',
+  both: 'both ends in trouble',
+};
+
+/** Edges that follow each other in one word: `a-m-b`. */
+function chains(edges: readonly (readonly [string, string])[]): string[] {
+  const found: string[][] = [];
+  for (const [from, to] of edges) {
+    const last = found.at(-1);
+    if (last?.at(-1) === from) last.push(to);
+    else found.push([from, to]);
+  }
+  return found.map((chain) => chain.join('-'));
+}
+
+function plainWay(via: string | null, hops: number | null, node: string): string {
   if (via === null || hops === null) return 'none';
   return via === node ? 'direct' : `via ${via}, ${hops} hops`;
 }

@@ -182,7 +182,7 @@ export interface FlowsRequest {
   to?: string;
 }
 
-export type ServiceName = 'best-effort' | 'reliable' | 'realtime';
+export type ServiceName = 'best-effort' | 'reliable' | 'realtime' | 'redundant';
 
 /** Null where unknown, ports also where the protocol has none. */
 export interface FlowEnds {
@@ -213,9 +213,21 @@ export interface OutgoingFlow extends FlowEnds {
   bytesPerSecond: number;
   ageSeconds: number;
   idleSeconds: number;
-  /** What this node sent again, and ahead of loss, to the next hop. */
+  /** What this node sent again, and ahead of loss or by another way, to its neighbours. */
   retransmissions: number;
   copies: number;
+  /** The links that it takes; null for other services. */
+  redundancy: FlowRedundancy | null;
+}
+
+/**
+ * Of a redundant flow. `disjoint`: two paths without a common relay. `source`, `destination`, `both`: more links around that end, which is in trouble.
+ * `single`: there is no second path, so that it is carried as realtime. `none`: no path, or not known yet.
+ */
+export interface FlowRedundancy {
+  kind: 'none' | 'single' | 'disjoint' | 'source' | 'destination' | 'both';
+  /** Nodes' names, from and to. */
+  edges: [string, string][];
 }
 
 /** A flow that leaves the overlay at this node. Its ends are known if this node also sends back. */

@@ -1,11 +1,16 @@
 /** The services that a flow may have, and which one it gets where no rule names one. */
-import { SERVICE_BEST_EFFORT, SERVICE_REALTIME, SERVICE_RELIABLE } from '../overlay/wire/routed.js';
+import {
+  SERVICE_BEST_EFFORT,
+  SERVICE_REALTIME,
+  SERVICE_REDUNDANT,
+  SERVICE_RELIABLE,
+} from '../overlay/wire/routed.js';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from './packet.js';
 
-export { SERVICE_BEST_EFFORT, SERVICE_REALTIME, SERVICE_RELIABLE };
+export { SERVICE_BEST_EFFORT, SERVICE_REALTIME, SERVICE_REDUNDANT, SERVICE_RELIABLE };
 
 /** By service number. */
-export const SERVICE_NAMES = ['best-effort', 'reliable', 'realtime'] as const;
+export const SERVICE_NAMES = ['best-effort', 'reliable', 'realtime', 'redundant'] as const;
 export type ServiceName = (typeof SERVICE_NAMES)[number];
 
 /** What decided a flow's service; an index into ORIGIN_NAMES. Lower ones go first. */
@@ -30,7 +35,6 @@ export const DEFAULT_SERVICES: Readonly<ServiceDefaults> = Object.freeze({
 
 /** What a socket may ask for by setsockopt(IP_TOS, IPV6_TCLASS). */
 const DSCP_RELIABLE = 11;
-/** The redundant service's; until there is one, realtime comes nearest. */
 const DSCP_REDUNDANT = 15;
 /** Expedited forwarding (RFC 3246). */
 const DSCP_REALTIME = 46;
@@ -38,7 +42,8 @@ const DSCP_REALTIME = 46;
 /** The service that a DSCP (0..63) asks for; -1 for none. */
 export function serviceOfDscp(dscp: number): number {
   if (dscp === DSCP_RELIABLE) return SERVICE_RELIABLE;
-  return dscp === DSCP_REALTIME || dscp === DSCP_REDUNDANT ? SERVICE_REALTIME : -1;
+  if (dscp === DSCP_REDUNDANT) return SERVICE_REDUNDANT;
+  return dscp === DSCP_REALTIME ? SERVICE_REALTIME : -1;
 }
 
 export function defaultService(protocol: number, defaults: ServiceDefaults): number {

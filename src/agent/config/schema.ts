@@ -88,7 +88,7 @@ function oneOrMore<T>(item: z.ZodType<T>): z.ZodType<T[]> {
   ) as unknown as z.ZodType<T[]>;
 }
 
-const LATER_SERVICES = ['redundant', 'intrusion-tolerant'];
+const LATER_SERVICES = ['intrusion-tolerant'];
 
 const service = z.string().transform((text, context): number => {
   const known = (SERVICE_NAMES as readonly string[]).indexOf(text);

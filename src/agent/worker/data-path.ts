@@ -14,6 +14,7 @@ import { RecentHeaders } from '../../overlay/forward/recent-headers.js';
 import { createRecovery, type Recovery } from '../../overlay/forward/recovery.js';
 import { Routes } from '../../overlay/forward/routes.js';
 import { Sender } from '../../overlay/forward/sender.js';
+import { SourceRoutes } from '../../overlay/forward/source-routes.js';
 import { SlowPath, type SlowPathShell } from '../../overlay/forward/slow-path.js';
 import { SourceBuckets } from '../../rate-limit/source-buckets.js';
 import { TokenBucket } from '../../rate-limit/token-bucket.js';
@@ -35,6 +36,7 @@ export interface DataPath {
   readonly neighbours: Neighbours;
   readonly routes: Routes;
   readonly sender: Sender;
+  readonly sourceRoutes: SourceRoutes;
   readonly control: ControlRecords;
   readonly slow: SlowPath;
   readonly flows: FlowCache;
@@ -77,6 +79,7 @@ function createParts(
   const neighbours = new Neighbours(aead, udp, lanes, random, post, dropHop);
   const sender = new Sender(udp, aead, counters, touch);
   const routes = new Routes(neighbours.byId);
+  const sourceRoutes = new SourceRoutes(neighbours.byId, (node) => post({ type: 'route-wanted', node }));
   const control = new ControlRecords(sender);
   const recent = new RecentHeaders();
   const answers = new TokenBucket(50, 10_000, now);
@@ -89,21 +92,35 @@ function createParts(
   const flows = new FlowCache({ capacity: limits.flows });
   const capacity = sizes.OUT_CAPACITY;
   const recovery = createRecovery(
-    { io, tun, aead, routes, sender, counters, flows, random, self, capacity, touch },
+    {
+      io,
+      tun,
+      aead,
+      routes,
+      sender,
+      counters,
+      flows,
+      neighbours: neighbours.byId,
+      random,
+      self,
+      capacity,
+      touch,
+    },
     { ...limits, frameMax: sizes.frameMax(mtu) },
   );
-  return { counters, lanes, neighbours, sender, routes, control, recent, icmp, slow, flows, recovery };
+  const made = { counters, lanes, neighbours, sender, routes, sourceRoutes, control, recent, icmp };
+  return { ...made, slow, flows, recovery };
 }
 
 function createArrival(
   { udp, aead }: WorkerPorts,
   { self }: WorkerOptions,
-  { lanes, routes, sender, slow, counters, recovery: { exit, hops, hopFrames, store } }: Parts,
+  { lanes, routes, sender, slow, counters, recovery: { exit, hops, hopFrames, spreader, store } }: Parts,
   shell: DataPathShell,
 ): Arrival {
   const batch = createBatch(sizes.UDP_ARENA, sizes.UDP_CAPACITY, sizes.UDP_MESSAGES);
   const outerClass = (inPlace: number): number => shell.outerClass(inPlace);
-  const recovering = { exit, hops, hopFrames, store };
+  const recovering = { exit, hops, hopFrames, spreader, store };
   return new Arrival({
     udp,
     aead,
@@ -122,7 +139,7 @@ function createArrival(
 function createEntry(
   { io, tun, udp }: WorkerPorts,
   { self, epoch }: WorkerOptions,
-  { routes, sender, flows, icmp, recent, counters, recovery: { hops } }: Parts,
+  { routes, sourceRoutes, sender, flows, icmp, recent, counters, recovery: { hops, spreader } }: Parts,
   shell: DataPathShell,
 ): Entry {
   const read = createBatch(sizes.TUN_ARENA, sizes.TUN_CAPACITY);
@@ -133,7 +150,7 @@ function createEntry(
       callback();
       shell.afterInput();
     });
-  const around = { io, tun, routes, sender, hops, flows, icmp, recent, counters };
+  const around = { io, tun, routes, sourceRoutes, sender, hops, spreader, flows, icmp, recent, counters };
   return new Entry(
     { ...around, self, epoch, outerClass, whenWritable, read, out },
     compileRules([], DEFAULT_SERVICES),

@@ -21,6 +21,7 @@ import type { Neighbour } from '../../overlay/forward/neighbour.js';
 import type { OrderedExit } from '../../overlay/forward/ordered-exit.js';
 import type { Routes } from '../../overlay/forward/routes.js';
 import type { Sender } from '../../overlay/forward/sender.js';
+import type { SourceRoutes } from '../../overlay/forward/source-routes.js';
 import type { EchoAnswer, SlowPath } from '../../overlay/forward/slow-path.js';
 import { readEndpoint, writeEndpoint } from '../endpoint.js';
 import {
@@ -50,6 +51,7 @@ export class ForwardingWorker implements DataPathShell {
   private readonly counters: Counters;
   private readonly neighbours: Neighbours;
   private readonly routes: Routes;
+  private readonly sourceRoutes: SourceRoutes;
   private readonly entry: Entry;
   private readonly arrival: Arrival;
   private readonly slow: SlowPath;
@@ -82,6 +84,7 @@ export class ForwardingWorker implements DataPathShell {
     this.counters = path.counters;
     this.neighbours = path.neighbours;
     this.routes = path.routes;
+    this.sourceRoutes = path.sourceRoutes;
     this.entry = path.entry;
     this.arrival = path.arrival;
     this.slow = path.slow;
@@ -130,6 +133,9 @@ export class ForwardingWorker implements DataPathShell {
       case 'tables':
         this.routes.install(new ForwardingTables(message.buffers));
         this.reroute(now);
+        break;
+      case 'source-routes':
+        this.sourceRoutes.install(message.routes);
         break;
       case 'rules':
         this.entry.classify = compileRules(message.rules, message.defaults);

@@ -3,6 +3,7 @@
 import type { RecoveryLimits } from '../../overlay/forward/recovery.js';
 import { LANES } from '../../overlay/wire/lanes.js';
 import { ROUTED_HEADER_SIZE } from '../../overlay/wire/routed.js';
+import { SOURCE_ROUTE_MAX } from '../../overlay/wire/source-route.js';
 
 /** Room for several segmentation-offload reads of up to 64 KiB each, small enough to stay in the cache. */
 export const TUN_ARENA = 256 * 1024;
@@ -29,7 +30,7 @@ export const KEY_SLOTS = MAX_NEIGHBOURS * 5 * LANES * 2;
 
 /** Largest routed frame that is recovered, given this node's own inner MTU; a relay may meet greater ones, which go best-effort. */
 export function frameMax(mtu: number): number {
-  return ROUTED_HEADER_SIZE + Math.max(mtu, 1500);
+  return ROUTED_HEADER_SIZE + SOURCE_ROUTE_MAX + Math.max(mtu, 1500);
 }
 
 /** What grows with traffic; memory is used only as far as traffic needs it. */
@@ -45,6 +46,8 @@ export const LIMITS: Limits = {
   held: 4096,
   heldPerFlow: 2048,
   duplicateSources: 256,
+  routedSources: 256,
+  routedWindow: 8192,
   realtimeDeadline: 100_000,
 };
 
@@ -57,6 +60,7 @@ export const LIMITS_SMALL: Limits = {
   held: 16,
   heldPerFlow: 16,
   duplicateSources: 16,
+  routedSources: 16,
 };
 
 /**

@@ -4,7 +4,7 @@
  * 2. cheapest first: size, version, type, receiver index, counter within the replay window
  * 3. open what is left, then move the replay windows
  * 4. per authentic record: link frames to their link; a numbered record that was here before ends here; routed frames to this node's exit, or
- *    onward: best effort to the next hop in place, recovered ones into the frame store
+ *    onward: best effort to the next hop in place, recovered ones into the frame store, source-routed ones for each of their next hops (`spreader.ts`)
  * 5. write what left the overlay to the TUN device; hand stored frames to their links; seal and send what goes on in place
  *
  * A batch stays a batch to the end. Nothing here allocates per packet.
@@ -16,9 +16,11 @@ import {
   ECN_CE,
   isRouted,
   checkRouted,
+  FLAG_SOURCE_ROUTED,
   FRAME_DATA,
   readDestination,
   readEcn,
+  readFlags,
   readRoutedType,
   readService,
   readTtl,
@@ -26,6 +28,7 @@ import {
   ROUTED_OK,
   ROUTED_REJECTS,
   SERVICE_REALTIME,
+  SERVICE_REDUNDANT,
   SERVICE_RELIABLE,
   writeEcn,
   writeTtl,
@@ -52,6 +55,7 @@ import type { OrderedExit } from './ordered-exit.js';
 import type { Routes } from './routes.js';
 import type { Sender } from './sender.js';
 import type { SlowPath } from './slow-path.js';
+import type { Spreader } from './spreader.js';
 import type { FrameStore } from './store.js';
 
 export interface ArrivalParts {
@@ -62,6 +66,7 @@ export interface ArrivalParts {
   exit: OrderedExit;
   hops: Hops;
   hopFrames: HopFrames;
+  spreader: Spreader;
   store: FrameStore;
   sender: Sender;
   slow: SlowPath;
@@ -220,7 +225,7 @@ export class Arrival {
 
   /** Takes the realtime frame in a slot of the store out or onward; false where the slot is the caller's again. */
   private takeStored(now: number, slot: number): boolean {
-    const { batch, store, exit, hops, counters, self } = this.parts;
+    const { batch, store, exit, hops, spreader, counters, self } = this.parts;
     const { view } = store.batch;
     const frame = store.frameAt(slot);
     const length = store.frameLength[slot]!;
@@ -228,12 +233,16 @@ export class Arrival {
       counters.drop('frame-malformed');
       return false;
     }
+    const spread = (readFlags(view, frame) & FLAG_SOURCE_ROUTED) !== 0;
+    if (spread && !spreader.isFirst(view, frame)) return false;
     if (readDestination(view, frame) === self) {
       exit.flush(batch);
-      exit.takeRealtime(store.batch, slot, frame, length);
+      if (spread) exit.take(store.batch, slot, frame, length);
+      else exit.takeRealtime(store.batch, slot, frame, length);
       exit.flush(store.batch);
       return false;
     }
+    if (spread) return spreader.forwardStored(now, slot);
     const next = this.nextHop(view, frame);
     const ttl = readTtl(view, frame);
     if (!next || ttl <= 1) {
@@ -267,9 +276,24 @@ export class Arrival {
     if (marked && readEcn(view, frame) !== 0) writeEcn(view, frame, ECN_CE);
     const data = readRoutedType(view, frame) === FRAME_DATA;
     if (data) sender.noteData(now, neighbour);
-    if (readDestination(view, frame) !== self) this.forward(now, lane, i, frame, length, data);
+    if (readFlags(view, frame) & FLAG_SOURCE_ROUTED) this.spread(now, i, frame, length);
+    else if (readDestination(view, frame) !== self) this.forward(now, lane, i, frame, length, data);
     else if (data) this.takeOut(now, i, frame, length);
     else slow.routedForUs(now, view, frame, length);
+  }
+
+  /** Out or onward with a source-routed frame, which is a data frame, unless another copy of it was here. */
+  private spread(now: number, i: number, frame: number, length: number): void {
+    const { batch, exit, spreader, self } = this.parts;
+    if (!spreader.isFirst(batch.view, frame)) return;
+    if (readDestination(batch.view, frame) === self) {
+      exit.take(batch, i, frame, length);
+      return;
+    }
+    const outer = this.parts.outerClass(batch.trafficClass[i]! & ~3);
+    batch.offset[i] = frame - RECORD_HEADER;
+    batch.length[i] = RECORD_HEADER + length;
+    spreader.forward(now, batch, i, frame, length, outer);
   }
 
   /** What a flow's service asks of the exit holds by whatever lane the frame came: one too large to be kept goes best-effort. */
@@ -277,7 +301,8 @@ export class Arrival {
     const { batch, exit } = this.parts;
     const service = readService(batch.view, frame);
     if (service === SERVICE_RELIABLE) exit.takeReliable(now, batch, i, frame, length);
-    else if (service === SERVICE_REALTIME) exit.takeRealtime(batch, i, frame, length);
+    else if (service === SERVICE_REALTIME || service === SERVICE_REDUNDANT)
+      exit.takeRealtime(batch, i, frame, length);
     else exit.take(batch, i, frame, length);
   }
 

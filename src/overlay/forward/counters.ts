@@ -35,6 +35,11 @@ export const DROP_REASONS = [
   'tun-refused',
   // the payload was dropped by a queue on the way
   'void',
+  // source-routed frames: this node isn't on the list, or a link of the list isn't there
+  'route-unlisted',
+  'route-down',
+  // one too large for this node to keep
+  'route-size',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

@@ -2,7 +2,7 @@
  * The way in, from the TUN device to the wire:
  * 1. read a batch from the device
  * 2. decide for each packet: whose is it, may it go, which neighbour is next
- * 3. leave those that a link recovers to `stored-entry.ts`; cut segmentation-offload packets of the rest into datagrams' worth
+ * 3. leave those that a link recovers to `stored-entry.ts`, those with more than one way to `redundant-entry.ts`; cut segmentation-offload packets of the rest into datagrams' worth
  * 4. write routed header (`routed-run.ts`) and record header of each
  * 5. seal and send them; where the socket is full, stop reading the device until it takes them
  *
@@ -21,14 +21,17 @@ import {
   PROTOCOL_UDP,
 } from '../../intercept/packet.js';
 import type { Classify, RuleInput } from '../../intercept/rules.js';
-import { ROUTED_HEADER_SIZE, SERVICE_BEST_EFFORT } from '../wire/routed.js';
+import { ROUTED_HEADER_SIZE, SERVICE_BEST_EFFORT, SERVICE_REDUNDANT } from '../wire/routed.js';
 import type { Counters } from './counters.js';
 import type { Hops } from './hops.js';
 import type { IcmpWriter } from './icmp-writer.js';
 import type { RecentHeaders } from './recent-headers.js';
+import { RedundantEntry } from './redundant-entry.js';
 import { Decided, RoutedRun } from './routed-run.js';
 import type { Routes } from './routes.js';
 import type { Sender } from './sender.js';
+import type { SourceRoutes } from './source-routes.js';
+import type { Spreader } from './spreader.js';
 import { StoredEntry } from './stored-entry.js';
 
 const HEADROOM = RECORD_HEADER + ROUTED_HEADER_SIZE;
@@ -39,6 +42,8 @@ export interface EntryParts {
   routes: Routes;
   sender: Sender;
   hops: Hops;
+  sourceRoutes: SourceRoutes;
+  spreader: Spreader;
   flows: FlowCache;
   icmp: IcmpWriter;
   recent: RecentHeaders;
@@ -70,6 +75,7 @@ export class Entry {
   private readonly decided: Decided;
   private readonly routedRun: RoutedRun;
   private readonly stored: StoredEntry;
+  private readonly redundant: RedundantEntry;
   private readonly take: Int32Array;
   private readonly order: Int32Array;
   /** Each row of `out` in its place. */
@@ -87,6 +93,7 @@ export class Entry {
     this.decided = new Decided(capacity);
     this.routedRun = new RoutedRun(this.decided, parts.flows, parts.self, parts.epoch);
     this.stored = new StoredEntry(parts, this.decided, this.routedRun);
+    this.redundant = new RedundantEntry(parts, this.decided);
     this.take = new Int32Array(capacity);
     this.order = new Int32Array(parts.out.capacity);
     this.rows = Int32Array.from({ length: parts.out.capacity }, (_, row) => row);
@@ -102,9 +109,15 @@ export class Entry {
     for (let i = 0; i < count; i++) {
       counters.tunReadBytes += read.length[i]!;
       if (!this.decide(i, now)) continue;
+      if (service[i] === SERVICE_REDUNDANT && this.redundant.take(now, i)) continue;
+      if (!this.decided.next[i]) {
+        counters.drop('no-path'); // there are other ways, but not for a packet so large
+        continue;
+      }
       if (service[i] === SERVICE_BEST_EFFORT || !this.stored.take(i)) this.take[taken++] = i;
     }
     counters.tunReadPackets += count;
+    this.redundant.flush(now);
     this.stored.flush(now);
     this.carryOn(now, 0, taken);
     return count;
@@ -144,7 +157,7 @@ export class Entry {
 
   /** Whether packet `i` goes over the overlay; what was decided lies in `decided`. */
   private decide(i: number, now: number): boolean {
-    const { read, routes, counters, icmp, flows } = this.parts;
+    const { read, routes, sourceRoutes, counters, icmp, flows } = this.parts;
     const { info } = this;
     if (parsePacket(read.view, read.offset[i]!, read.length[i]!, info) !== PARSE_OK) {
       counters.dropPacket('inner-malformed', read, i);
@@ -173,7 +186,9 @@ export class Entry {
       return false;
     }
     const next = destination.next[flows.service[flow]!];
-    if (!next?.up) {
+    const isSpread =
+      flows.service[flow] === SERVICE_REDUNDANT && sourceRoutes.find(now, destination.nodeId) !== undefined;
+    if (!next?.up && !isSpread) {
       counters.dropPacket('no-path', read, i);
       icmp.answer(now, read, i, info, 'host-unreachable');
       return false;

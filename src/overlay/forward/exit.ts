@@ -7,9 +7,9 @@ import {
   FLAG_SEALED,
   readEcn,
   readFlags,
+  readHeadSize,
   readSource,
   readTtl,
-  ROUTED_HEADER_SIZE,
 } from '../wire/routed.js';
 import type { Counters } from './counters.js';
 import type { Routes } from './routes.js';
@@ -47,8 +47,9 @@ export class Exit {
   take(batch: PacketBatch, i: number, frame: number, length: number): void {
     const { view } = batch;
     const { info, counters } = this;
-    const at = frame + ROUTED_HEADER_SIZE;
-    const inner = length - ROUTED_HEADER_SIZE;
+    const head = readHeadSize(view, frame);
+    const at = frame + head;
+    const inner = length - head;
     if (readFlags(view, frame) & (FLAG_GROUP | FLAG_SEALED)) {
       counters.dropInside('frame-unknown', batch, at, inner); // relays carry these; this version can't deliver them
       return;

@@ -134,12 +134,12 @@ export class Hops {
   }
 
   /**
-   * Takes packet `i` of a batch, which fits, for a neighbour, or drops it where there is no room. `outerClass`: DSCP bits of the outer
-   * header, in place.
+   * Takes packet `i` of a batch, which fits, for a neighbour, or drops it where there is no room; any number of times, for a copy each.
+   * `outerClass`: DSCP bits of the outer header, in place.
    */
   keep(i: number, next: Neighbour, lane: number, outerClass: number): void {
     const { store, counters } = this.parts;
-    const slot = store.take();
+    const slot = this.count < this.parts.capacity ? store.take() : -1;
     if (slot < 0) {
       counters.drop('queue-full');
       return;

@@ -51,7 +51,7 @@ export class OrderedExit {
     this.parts.exit.begin();
   }
 
-  /** Takes a best-effort data frame: as it comes. */
+  /** Takes a best-effort data frame, or the first copy of a source-routed one: as it comes. */
   take(batch: PacketBatch, i: number, frame: number, length: number): void {
     if (!this.isVoid(batch, frame)) this.parts.exit.take(batch, i, frame, length);
   }

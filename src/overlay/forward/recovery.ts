@@ -11,6 +11,7 @@ import type { Neighbour } from './neighbour.js';
 import { OrderedExit } from './ordered-exit.js';
 import type { Routes } from './routes.js';
 import type { Sender } from './sender.js';
+import { Spreader } from './spreader.js';
 import { FrameStore } from './store.js';
 import { Transmitter } from './transmitter.js';
 
@@ -23,8 +24,10 @@ export interface RecoveryLimits {
   orderedFlows: number;
   held: number;
   heldPerFlow: number;
-  /** Sources of realtime packets that are watched for duplicates. */
+  /** Sources of realtime packets that are watched for duplicates, and of source-routed ones; packets of one of the latter that are remembered. */
   duplicateSources: number;
+  routedSources: number;
+  routedWindow: number;
   /** µs after which a realtime packet is worth nothing to a hop. */
   realtimeDeadline: number;
 }
@@ -37,6 +40,7 @@ export interface RecoveryParts {
   sender: Sender;
   counters: Counters;
   flows: FlowCache;
+  neighbours: ReadonlyMap<number, Neighbour>;
   random: () => number;
   self: number;
   /** Packets that one batch of the device or the socket may become. */
@@ -52,6 +56,7 @@ export interface Recovery {
   hopFrames: HopFrames;
   order: FlowOrder;
   exit: OrderedExit;
+  spreader: Spreader;
 }
 
 export function createRecovery(parts: RecoveryParts, limits: RecoveryLimits): Recovery {
@@ -71,9 +76,18 @@ export function createRecovery(parts: RecoveryParts, limits: RecoveryLimits): Re
     capacity,
     touch,
   });
+  const spreader = new Spreader({
+    store,
+    hops,
+    neighbours: parts.neighbours,
+    sender,
+    duplicates: new Duplicates({ sources: limits.routedSources, window: limits.routedWindow }),
+    counters,
+    self,
+  });
   const order = new FlowOrder({ handles: stored, flows: limits.orderedFlows, heldMax, heldPerFlow });
   const duplicates = new Duplicates({ sources: limits.duplicateSources });
   const plain = new Exit(tun, routes, counters, self, capacity);
   const exit = new OrderedExit({ io, exit: plain, order, duplicates, store, routes, counters });
-  return { store, hops, hopFrames: new HopFrames(hops, counters), order, exit };
+  return { store, hops, hopFrames: new HopFrames(hops, counters), order, exit, spreader };
 }

@@ -7,6 +7,7 @@ import type { Counters } from './counters.js';
 import type { Hops } from './hops.js';
 import type { RecentHeaders } from './recent-headers.js';
 import type { Decided, RoutedRun } from './routed-run.js';
+import { segmentCount, segmentSize } from './segments.js';
 import type { Sender } from './sender.js';
 import { FRAME_AT } from './store.js';
 
@@ -43,13 +44,9 @@ export class StoredEntry {
   /** Lists packet `i` of the read, about which all is decided, for `flush`; false where its segments are too large to be kept. */
   take(i: number): boolean {
     const { read, hops } = this.parts;
-    const length = read.length[i]!;
-    const size = read.gsoSize[i]!;
-    const header = read.headerLength[i]!;
-    const isWhole = read.gsoType[i] === 0 || length <= header + size;
-    if ((isWhole ? length : header + size) > hops.store.frameMax - ROUTED_HEADER_SIZE) return false;
+    if (segmentSize(read, i) > hops.store.frameMax - ROUTED_HEADER_SIZE) return false;
     this.order[this.count++] = i;
-    this.segments += isWhole ? 1 : Math.ceil((length - header) / size);
+    this.segments += segmentCount(read, i);
     return true;
   }
 

@@ -10,6 +10,9 @@
  *   neighbour.ts      what a neighbour may cost
  *   routing-table.ts  database → claims.ts → prefix-table.ts and spf.ts → tables.ts (the worker's snapshot)
  *
+ * Beside it, `redundancy.ts` makes sets of links for redundant flows from the graph of the last shortest-path run: `trouble.ts`, `dissemination.ts`,
+ * `disjoint.ts`, `reach.ts`.
+ *
  * The path of a record:
  *   1. `message` decodes it; a copy of what is held stops here, and an older one is answered with the newer
  *   2. its certificate is looked up; without it the record waits while the sender is asked
@@ -49,6 +52,7 @@ import {
 import { RoutingTable } from './routing-table.js';
 import type { TableNode } from './tables.js';
 import { type Forming, sameForming } from '../peering/forming.js';
+import type { MeasuredLinks } from './trouble.js';
 import { TokenBucket } from '../../rate-limit/token-bucket.js';
 import type { RouterTuning } from './tuning.js';
 import { DEFAULT_TUNING } from './tuning.js';
@@ -140,6 +144,11 @@ export class Router {
   /** As of the last shortest-path run, ascending by node id, this node included. */
   get nodes(): readonly TableNode[] {
     return this.table.nodes;
+  }
+
+  /** What the last shortest-path run went by; undefined before the first. */
+  get measuredLinks(): MeasuredLinks | undefined {
+    return this.table.links;
   }
 
   /** A link came up, or its control stream began anew. `rtt` in µs. */

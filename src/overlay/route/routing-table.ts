@@ -11,6 +11,7 @@ import { METRICS } from './metric.js';
 import { buildGraph, edgeCosts, type Graph, shortestPaths, totalsOf } from './spf.js';
 import type { TableNode, TablesSnapshot, Way } from './tables.js';
 import { encodeTables } from './tables.js';
+import type { MeasuredLinks } from './trouble.js';
 
 interface Owners {
   readonly certificates: readonly RouteCertificate[];
@@ -21,6 +22,8 @@ interface Owners {
 export class RoutingTable {
   /** By ascending node id, this node among them. */
   nodes: readonly TableNode[] = [];
+  /** What that run went by. */
+  links: MeasuredLinks | undefined;
   private owners: Owners | undefined;
   private reachable = new Map<number, string>();
   private conflicts = new Set<string>();
@@ -52,6 +55,7 @@ export class RoutingTable {
       nodeId === this.self ? ownLinks : (db.records.get(nodeId)?.record.links ?? []),
     );
     const graph = buildGraph(ids, linksOf);
+    this.links = { ids, ...graph };
     const ways = METRICS.map((metric) => this.waysBy(edgeCosts(graph, metric), graph, ids, own));
     this.nodes = certificates.map((certificate, i) => ({ certificate, ways: ways.map((way) => way[i]) }));
     this.noteReachable(notices);

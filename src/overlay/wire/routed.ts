@@ -1,6 +1,7 @@
 /**
  * The 24-byte header of a routed frame. Everything here runs per packet: it reads and writes fields in place and
- * allocates nothing. Call `checkRouted` once; after that the readers need no check.
+ * allocates nothing. Call `checkRouted` once; after that the readers need no check. A source-routed frame has counts for a distance, a list of
+ * links behind the header (`source-route.ts`), and a sequence per source.
  *
  *  0                   1                   2                   3
  * +---------------+---------------+-------+---+---+---------------+
@@ -17,6 +18,8 @@
  * |                          flow label                           |
  * +---------------------------------------------------------------+
  */
+
+import { checkSourceRoute, sourceRouteSize } from './source-route.js';
 
 export const ROUTED_TYPE = 0;
 export const ROUTED_FLAGS = 1;
@@ -39,11 +42,12 @@ export const FRAME_ECHO_REPLY = 0x13;
 export const FLAG_PARTIAL = 0x80;
 export const FLAG_GROUP = 0x40;
 export const FLAG_SEALED = 0x20;
+/** A list of links follows the header: only data frames have one. */
 export const FLAG_SOURCE_ROUTED = 0x10;
 /** A node on the way dropped the payload: the header goes on alone, so that the exit doesn't wait for the packet. */
 export const FLAG_VOID = 0x08;
 /** Flags that may change a frame's shape in a way this version can't read. */
-const FLAGS_UNKNOWN = 0x07 | FLAG_SOURCE_ROUTED;
+const FLAGS_UNKNOWN = 0x07;
 
 export const SERVICE_BEST_EFFORT = 0;
 export const SERVICE_RELIABLE = 1;
@@ -60,19 +64,32 @@ export const ROUTED_OK = 0;
 export const ROUTED_SHORT = 1;
 export const ROUTED_UNKNOWN_TYPE = 2;
 export const ROUTED_UNKNOWN_FLAGS = 3;
-export const ROUTED_REJECTS = ['ok', 'short', 'unknown-type', 'unknown-flags'] as const;
+export const ROUTED_BAD_ROUTE = 4;
+export const ROUTED_REJECTS = ['ok', 'short', 'unknown-type', 'unknown-flags', 'bad-route'] as const;
 
 /** Whether a record's body (of at least one byte) is one routed frame; otherwise it is link frames. */
 export function isRouted(firstByte: number): boolean {
   return firstByte >>> 4 === 1;
 }
 
-/** Checks length, type and flags of the routed frame that fills `length` bytes at `at`: ROUTED_OK or a reason. */
+/** Checks length, type, flags and list of links of the routed frame that fills `length` bytes at `at`: ROUTED_OK or a reason. */
 export function checkRouted(view: DataView, at: number, length: number): number {
   if (length < ROUTED_HEADER_SIZE) return ROUTED_SHORT;
   const head = view.getUint16(at);
   if (head >>> 8 < FRAME_DATA || head >>> 8 > FRAME_ECHO_REPLY) return ROUTED_UNKNOWN_TYPE;
-  return (head & FLAGS_UNKNOWN) === 0 ? ROUTED_OK : ROUTED_UNKNOWN_FLAGS;
+  if ((head & FLAGS_UNKNOWN) !== 0) return ROUTED_UNKNOWN_FLAGS;
+  if ((head & FLAG_SOURCE_ROUTED) === 0) return ROUTED_OK;
+  const list = at + ROUTED_HEADER_SIZE;
+  const isListed =
+    head >>> 8 === FRAME_DATA &&
+    checkSourceRoute(view, list, length - ROUTED_HEADER_SIZE, readDistance(view, at));
+  return isListed ? ROUTED_OK : ROUTED_BAD_ROUTE;
+}
+
+/** Bytes in front of the inner packet: the header, and the list of links where there is one. */
+export function readHeadSize(view: DataView, at: number): number {
+  const listed = (readFlags(view, at) & FLAG_SOURCE_ROUTED) !== 0;
+  return ROUTED_HEADER_SIZE + (listed ? sourceRouteSize(readDistance(view, at)) : 0);
 }
 
 export function readRoutedType(view: DataView, at: number): number {

@@ -89,6 +89,7 @@ export const FLOWS: FlowStatus[] = [
     idleSeconds: 0.25,
     retransmissions: 3,
     copies: 4,
+    redundancy: null,
   },
   {
     direction: 'out',
@@ -110,6 +111,7 @@ export const FLOWS: FlowStatus[] = [
     idleSeconds: 61,
     retransmissions: 0,
     copies: 0,
+    redundancy: null,
   },
   {
     direction: 'in',

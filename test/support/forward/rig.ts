@@ -40,6 +40,7 @@ import type { Neighbour } from '../../../src/overlay/forward/neighbour.js';
 import { RecentHeaders } from '../../../src/overlay/forward/recent-headers.js';
 import { Routes } from '../../../src/overlay/forward/routes.js';
 import { Sender } from '../../../src/overlay/forward/sender.js';
+import { SourceRoutes } from '../../../src/overlay/forward/source-routes.js';
 import { LANE_BEST_EFFORT, LANES } from '../../../src/overlay/wire/lanes.js';
 import { type EchoAnswer, SlowPath } from '../../../src/overlay/forward/slow-path.js';
 import { Link } from '../../../src/overlay/link/link.js';
@@ -80,6 +81,8 @@ const RIG_LIMITS = {
   held: 64,
   heldPerFlow: 32,
   duplicateSources: 16,
+  routedSources: 16,
+  routedWindow: 1024,
   realtimeDeadline: 100_000,
 };
 
@@ -299,6 +302,9 @@ export class ForwardRig {
   readonly control: ControlRecords;
   readonly recent = new RecentHeaders();
   readonly neighbours = new Map<number, Neighbour>();
+  readonly sourceRoutes: SourceRoutes;
+  /** Destinations that source routes were asked for. */
+  readonly wanted: number[] = [];
   readonly near: Peer;
   readonly side: Peer;
   /** What the shell was asked to do. */
@@ -362,7 +368,9 @@ export class ForwardRig {
     const batch = createBatch(1 << 18, 256, 32);
     const { flows } = this;
     const { outerClass = () => 0 } = options;
-    const { hops, hopFrames, store, exit, order } = createRecovery(
+    const sourceRoutes = new SourceRoutes(this.neighbours, (nodeId) => this.wanted.push(nodeId));
+    this.sourceRoutes = sourceRoutes;
+    const { hops, hopFrames, store, exit, order, spreader } = createRecovery(
       {
         io,
         tun,
@@ -371,6 +379,7 @@ export class ForwardRig {
         sender,
         counters,
         flows,
+        neighbours: this.neighbours,
         random: () => 7,
         self: SELF,
         capacity: Math.max(256, outCapacity),
@@ -390,6 +399,7 @@ export class ForwardRig {
       exit,
       hops,
       hopFrames,
+      spreader,
       store,
       sender,
       slow: this.slow,
@@ -406,8 +416,10 @@ export class ForwardRig {
         io,
         tun,
         routes,
+        sourceRoutes,
         sender,
         hops,
+        spreader,
         flows,
         icmp,
         recent,

@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { incomingFlows, outgoingFlow, type WayTo } from '../../../src/agent/flow-status.js';
+import {
+  incomingFlows,
+  outgoingFlow,
+  type RedundancyTo,
+  type WayTo,
+} from '../../../src/agent/flow-status.js';
 import type { IncomingFlowReport } from '../../../src/agent/messages.js';
 import {
   type FlowReport,
@@ -8,9 +13,16 @@ import {
   SERVICE_UNDECIDED,
 } from '../../../src/intercept/flow-cache.js';
 import { flowHash, PacketInfo } from '../../../src/intercept/packet.js';
-import { ORIGIN_DSCP, ORIGIN_RULE, SERVICE_REALTIME } from '../../../src/intercept/services.js';
+import {
+  ORIGIN_DSCP,
+  ORIGIN_RULE,
+  SERVICE_REALTIME,
+  SERVICE_REDUNDANT,
+} from '../../../src/intercept/services.js';
 
 const wayTo: WayTo = (id) => ({ name: `node${id}`, via: 'b', hops: 2 });
+
+const redundancyTo: RedundancyTo = (id) => ({ kind: 'disjoint', edges: [['a', `node${id}`]] });
 
 const TUPLE: FlowTuple = {
   version: 4,
@@ -39,7 +51,7 @@ const REPORT: FlowReport = {
 
 describe('an outgoing flow', () => {
   test('has its ends as text and its node, way and service by name', () => {
-    expect(outgoingFlow(REPORT, wayTo)).toEqual({
+    expect(outgoingFlow(REPORT, wayTo, redundancyTo)).toEqual({
       direction: 'out',
       protocol: 'udp',
       source: '202.77.0.1',
@@ -59,13 +71,21 @@ describe('an outgoing flow', () => {
       idleSeconds: 0.5,
       retransmissions: 1,
       copies: 2,
+      redundancy: null,
+    });
+  });
+
+  test('that is redundant says which links it takes', () => {
+    expect(outgoingFlow({ ...REPORT, service: SERVICE_REDUNDANT }, wayTo, redundancyTo).redundancy).toEqual({
+      kind: 'disjoint',
+      edges: [['a', 'node3']],
     });
   });
 
   test('of a protocol without a name or ports has a number and none', () => {
     const tuple = { ...TUPLE, version: 6, protocol: 89, sourcePort: 0, destinationPort: 0 };
     const six = { ...tuple, source: [0xfd77_0000, 0, 0, 1], destination: [0xfd77_0000, 0, 0, 2] };
-    expect(outgoingFlow({ ...REPORT, tuple: six }, wayTo)).toMatchObject({
+    expect(outgoingFlow({ ...REPORT, tuple: six }, wayTo, redundancyTo)).toMatchObject({
       protocol: '89',
       source: 'fd77::1',
       sourcePort: null,
@@ -76,9 +96,17 @@ describe('an outgoing flow', () => {
 
   test('that is dropped says by which rule, and one that is undecided says nothing', () => {
     const dropped = { ...REPORT, service: SERVICE_DROPPED, origin: ORIGIN_RULE, rule: 2 };
-    expect(outgoingFlow(dropped, wayTo)).toMatchObject({ service: 'dropped', why: 'rule', rule: 2 });
+    expect(outgoingFlow(dropped, wayTo, redundancyTo)).toMatchObject({
+      service: 'dropped',
+      why: 'rule',
+      rule: 2,
+    });
     const undecided = { ...REPORT, service: SERVICE_UNDECIDED, origin: ORIGIN_RULE, rule: 2 };
-    expect(outgoingFlow(undecided, wayTo)).toMatchObject({ service: null, why: null, rule: null });
+    expect(outgoingFlow(undecided, wayTo, redundancyTo)).toMatchObject({
+      service: null,
+      why: null,
+      rule: null,
+    });
   });
 });
 

@@ -113,10 +113,13 @@ describe('usage', () => {
     [['capture', '-w', 'x', '--flow', 'tcp *'], 'Give protocol, source and destination'],
     [['capture', '-w', 'x', '-n', '0'], 'Give a whole number above 0.'],
     [['flow', 'set', 'tcp', '*'], "missing required argument 'dst'"],
-    [['flow', 'set', 'tcp', '*', '*', 'fast'], 'Allowed choices are best-effort, reliable, realtime.'],
+    [
+      ['flow', 'set', 'tcp', '*', '*', 'fast'],
+      'Allowed choices are best-effort, reliable, realtime, redundant.',
+    ],
     [
       ['flow', 'set', 'tcp', '*', '*'],
-      'name a service (best-effort, reliable, realtime) or --clear, one of them',
+      'name a service (best-effort, reliable, realtime, redundant) or --clear, one of them',
     ],
     [['flow', 'set', 'tcp', '*', '*', 'reliable', '--clear'], 'or --clear, one of them'],
     [['flow', 'set', 'tpc', '*', '*', 'reliable'], '"tpc" is no protocol'],

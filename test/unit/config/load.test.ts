@@ -244,7 +244,7 @@ describe('a configuration that is wrong', () => {
     [
       'unknown service',
       'services: {default: {tcp: fast}}',
-      'services.default.tcp: "fast" is no service; use best-effort, reliable, realtime',
+      'services.default.tcp: "fast" is no service; use best-effort, reliable, realtime, redundant',
       3,
       22,
     ],
@@ -295,8 +295,8 @@ describe('a configuration that is wrong', () => {
       13,
     ],
     [
-      'intercept: {rules: [{do: overlay, service: redundant}]}',
-      "intercept.rules[0].service: service redundant isn't available in this version",
+      'intercept: {rules: [{do: overlay, service: intrusion-tolerant}]}',
+      "intercept.rules[0].service: service intrusion-tolerant isn't available in this version",
       35,
     ],
     [

@@ -115,7 +115,11 @@ describe('calls', () => {
     ['/v1/flows', {}, 'direction: '],
     ['/v1/flows', { direction: 'out', to: 5 }, 'to: '],
     ['/v1/flows/set', { protocol: 'tcp', source: '*', destination: '*' }, 'service: '],
-    ['/v1/flows/set', { protocol: 'tcp', source: '*', destination: '*', service: 'redundant' }, 'service: '],
+    [
+      '/v1/flows/set',
+      { protocol: 'tcp', source: '*', destination: '*', service: 'intrusion-tolerant' },
+      'service: ',
+    ],
     [
       '/v1/flows/set',
       { protocol: 'x'.repeat(65), source: '*', destination: '*', service: null },

@@ -163,7 +163,11 @@ describe('an authentic record', () => {
     ['shorter than its header', frame({ from: NEAR, to: SELF }).subarray(0, 23), 'frame-malformed'],
     ['of an unknown routed type', frame({ type: 0x1f, from: NEAR, to: SELF }), 'frame-unknown'],
     ['with an unknown flag', frame({ flags: 1, from: NEAR, to: SELF }), 'frame-malformed'],
-    ['source-routed', frame({ flags: FLAG_SOURCE_ROUTED, from: NEAR, to: SELF }), 'frame-malformed'],
+    [
+      'source-routed without a route',
+      frame({ flags: FLAG_SOURCE_ROUTED, from: NEAR, to: SELF }),
+      'frame-malformed',
+    ],
     ['with a data frame that holds no packet', frame({ from: NEAR, to: SELF }), 'inner-malformed'],
     ['with an error of no known code', errorFrame(NEAR, SELF, 9, FAR, 1), 'frame-malformed'],
     ['with an error of 35 bytes', errorFrame(NEAR, SELF, 1, FAR, 1).subarray(0, 35), 'frame-malformed'],

@@ -9,6 +9,7 @@ import {
   ORIGIN_RULE,
   SERVICE_BEST_EFFORT,
   SERVICE_REALTIME,
+  SERVICE_REDUNDANT,
   SERVICE_RELIABLE,
 } from '../../../src/intercept/services.js';
 import * as routed from '../../../src/overlay/wire/routed.js';
@@ -78,7 +79,7 @@ test("a rule's service goes before the socket's DSCP, that before the default", 
   ] as const) {
     expect(chosen(to, 11)).toEqual([SERVICE_RELIABLE, ORIGIN_DSCP, rule]);
     expect(chosen(to, 46)).toEqual([SERVICE_REALTIME, ORIGIN_DSCP, rule]);
-    expect(chosen(to, 15)).toEqual([SERVICE_REALTIME, ORIGIN_DSCP, rule]);
+    expect(chosen(to, 15)).toEqual([SERVICE_REDUNDANT, ORIGIN_DSCP, rule]);
     expect(chosen(to, 10)).toEqual([SERVICE_BEST_EFFORT, ORIGIN_DEFAULT, rule]);
     expect(chosen(to, 0, 17)).toEqual([SERVICE_REALTIME, ORIGIN_DEFAULT, rule]);
     expect(chosen(to, 0, 255)).toEqual([SERVICE_RELIABLE, ORIGIN_DEFAULT, rule]);

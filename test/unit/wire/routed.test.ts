@@ -113,11 +113,12 @@ describe('routed header', () => {
       return routed.ROUTED_REJECTS[routed.checkRouted(v, AT, length)];
     };
     expect(check(0x10, 0xe8)).toBe('ok');
+    expect(check(0x10, 0x10)).toBe('bad-route');
     expect(check(0x13, 0)).toBe('ok');
     expect(check(0x10, 0, 23)).toBe('short');
     expect(check(0x14, 0)).toBe('unknown-type');
     expect(check(0x0f, 0)).toBe('unknown-type');
-    for (const flag of [0x10, 4, 2, 1]) expect(check(0x10, flag)).toBe('unknown-flags');
+    for (const flag of [4, 2, 1]) expect(check(0x10, flag)).toBe('unknown-flags');
   });
 
   it('is told from link frames by its first byte', () => {
