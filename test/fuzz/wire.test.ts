@@ -3,7 +3,18 @@ import { checkEcho, decodeEcho } from '../../src/overlay/wire/echo.js';
 import { decodeError } from '../../src/overlay/wire/error.js';
 import { decodeLinkFrame, LinkFrames } from '../../src/overlay/wire/frames.js';
 import { isRecord } from '../../src/overlay/wire/record.js';
-import { checkRouted, ROUTED_REJECTS } from '../../src/overlay/wire/routed.js';
+import {
+  checkRouted,
+  FLAG_SOURCE_ROUTED,
+  readDestination,
+  readDistance,
+  readFlags,
+  readHeadSize,
+  readSource,
+  ROUTED_HEADER_SIZE,
+  ROUTED_REJECTS,
+} from '../../src/overlay/wire/routed.js';
+import { decodeSourceRoute, findListed, readOnward } from '../../src/overlay/wire/source-route.js';
 
 const SEED = 20_240_611;
 const ROUNDS = 400_000;
@@ -33,10 +44,31 @@ function eachInput(run: (view: DataView, length: number) => void): void {
       bytes.set([next() & 0x0f, 0, next() % 24], at);
     }
     if (length > 0 && round % 3 === 0) bytes[0] = 0x10 | (next() & 3);
+    if (length > 24 && round % 9 === 0) bytes.set([0x10, 0x10, 0, 0], 0);
+    if (length > 24 && round % 9 === 0) bytes.set([next() % 4, next() % 10], 14);
+    // Indices of few nodes, so that some lists are possible.
+    for (let i = 24; round % 18 === 0 && i < length; i++) bytes[i] &= 0x33;
     if (length > 41 && round % 6 === 0) bytes[41] = (length - 42) >>> 2;
     run(new DataView(bytes.buffer), length);
   }
 }
+
+/** Reads a checked list of links in every way that there is. */
+function readRoute(view: DataView, length: number): void {
+  const counts = readDistance(view, 0);
+  const [source, destination] = [readSource(view, 0), readDestination(view, 0)];
+  if (readHeadSize(view, 0) > length) throw new Error('a list longer than its frame');
+  const edges = decodeSourceRoute(view, ROUTED_HEADER_SIZE, counts, source, destination);
+  const into = new Uint32Array(24);
+  let onward = 0;
+  for (let index = 0; index < 16; index++)
+    onward += readOnward(view, ROUTED_HEADER_SIZE, counts, index, destination, into);
+  if (onward !== edges.length || edges.flat().includes(undefined as never))
+    throw new Error('edges went astray');
+  findListed(view, ROUTED_HEADER_SIZE, counts, destination);
+  routes++;
+}
+let routes = 0;
 
 describe(`decoders of random bytes (seed ${SEED})`, () => {
   it('read link frames within their body, make progress and never throw', () => {
@@ -62,6 +94,7 @@ describe(`decoders of random bytes (seed ${SEED})`, () => {
       const reason = ROUTED_REJECTS[checkRouted(view, 0, length)];
       outcomes.add(reason);
       if (reason !== 'ok') return;
+      if (readFlags(view, 0) & FLAG_SOURCE_ROUTED) readRoute(view, length);
       outcomes.add(decodeError(view, 0, length).type);
       const echo = decodeEcho(view, 0, length);
       outcomes.add(echo.type);
@@ -69,6 +102,7 @@ describe(`decoders of random bytes (seed ${SEED})`, () => {
         throw new Error('checks disagree');
     });
     expect([...outcomes].sort()).toEqual([
+      'bad-route',
       'echo',
       'error',
       'ok',
@@ -77,5 +111,6 @@ describe(`decoders of random bytes (seed ${SEED})`, () => {
       'unknown-flags',
       'unknown-type',
     ]);
+    expect(routes).toBeGreaterThan(100);
   });
 });
