@@ -14,6 +14,7 @@
         'native/coalesce.cc',
         'native/segment.cc',
         'native/copy.cc',
+        'native/raw.cc',
         'native/udp.cc',
         'native/udp_receive.cc',
         'native/udp_send.cc',

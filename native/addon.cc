@@ -11,6 +11,7 @@
 // src/io/native.ts is the only caller.
 #include "aead.hh"
 #include "copy.hh"
+#include "raw.hh"
 #include "segment.hh"
 #include "system.hh"
 #include "timer.hh"
@@ -102,6 +103,7 @@ NAPI_MODULE_INIT() {
   exportUdp(env, exports);
   exportAead(env, exports);
   exportTimer(env, exports);
+  exportRaw(env, exports);
   exportSystem(env, exports);
   return exports;
 }

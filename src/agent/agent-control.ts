@@ -381,6 +381,7 @@ function counted({ counters: c, drops }: WorkerReport, agent: Agent): Status['co
     tunOut: { packets: c['tunWrittenPackets'], bytes: c['tunWrittenBytes'] },
     udpIn: { packets: c['receivedRecords'], bytes: c['receivedBytes'] },
     udpOut: { packets: c['sentRecords'], bytes: c['sentBytes'] },
+    direct: { packets: c['directPackets'], bytes: c['directBytes'] },
     relayed: { packets: c['relayedPackets'], bytes: c['relayedBytes'] },
     drops: Object.fromEntries(occurred),
   };

@@ -7,6 +7,8 @@ import { type Action, Handshaker, keyPairOf, noiseCrypto, type Verified } from '
 import { type NodeCertificate, signRaw, verifyRaw } from '../crypto/identity/index.js';
 import type { CertificateFault } from '../crypto/handshake/index.js';
 import type { Cipher } from '../io/ports.js';
+import type { Destinations } from '../tun/index.js';
+import { destinationsOf } from './destinations.js';
 import { TokenBucket } from '../rate-limit/token-bucket.js';
 import type { LinkMeasure } from '../overlay/route/measure.js';
 import { isSignal } from '../overlay/peering/signals.js';
@@ -43,8 +45,10 @@ export interface AgentParts {
   random: (size: number) => Uint8Array;
   /** This run's boot epoch, 32 bits, greater from run to run. */
   epoch: number;
-  /** The subnets that other nodes own, beyond the overlay's prefixes. */
-  setRouted: (prefixes: string[]) => void;
+  /** What leads into the device beyond the overlay's prefixes. */
+  setRouted: (to: Destinations) => void;
+  /** Rules have changed: what was decided for the kernel to do by itself is to be asked again. */
+  forgetDirect?: () => void;
   /** The host's addresses that peers may try, without the overlay's. */
   hostAddresses: () => readonly string[];
 }
@@ -124,6 +128,7 @@ export class Agent {
     this.configurePeers(config);
     this.configureData(config);
     this.former.configure(this.now(), config);
+    this.parts.forgetDirect?.();
     this.rearm();
   }
 
@@ -508,17 +513,11 @@ export class Agent {
   }
 
   private updateRouted(): void {
-    const prefixes = this.router.nodes
-      .filter(({ certificate }) => certificate.nodeId !== this.node.nodeId)
-      .flatMap(({ certificate }) =>
-        certificate.routes.map((prefix) => (prefix as { text?: string }).text ?? ''),
-      )
-      .filter((text) => text !== '')
-      .sort();
-    const key = prefixes.join();
+    const to = destinationsOf(this.router.nodes, this.node.nodeId, this.parts.config.intercept);
+    const key = JSON.stringify(to);
     if (key === this.routed) return;
     this.routed = key;
-    this.parts.setRouted(prefixes);
+    this.parts.setRouted(to);
   }
 
   private updateRedundancy(): void {

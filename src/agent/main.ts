@@ -12,10 +12,12 @@ import { ControlServer } from '../control/server.js';
 import type { Cipher, Io } from '../io/ports.js';
 import { IoError } from '../io/ports.js';
 import { HostInterception } from '../tun/index.js';
+import { hostPlanOf, interceptOptionsOf } from './host-plan.js';
+import { HostKeeper } from './host-keeper.js';
 import { Agent, type Clock } from './agent.js';
 import { AgentControl } from './agent-control.js';
 import { type Config, type Identity, loadConfig, loadIdentity } from './config/index.js';
-import { GSO_MAX_SEGMENTS, GSO_MAX_SIZE, MARK, TX_QUEUE_LENGTH } from './host-tuning.js';
+import { MARK } from './host-tuning.js';
 import type { NameServer } from '../names/index.js';
 import { hostAddresses } from './host-addresses.js';
 import { Watchdog } from './watchdog.js';
@@ -122,6 +124,8 @@ class AgentLife {
     const epoch = Math.floor(Date.now() / 1000) >>> 0;
     const worker: { port?: WorkerPort } = {};
     const clock: Clock = { now: () => io.now(), wall: () => Date.now(), schedule };
+    const keeper = new HostKeeper(host, node, log, (error) => this.fail(error));
+    const intercept = interceptOptionsOf(config, identity);
     const agent = new Agent({
       config,
       identity,
@@ -132,9 +136,8 @@ class AgentLife {
       post: (message, transfer) => worker.port?.post(message, transfer),
       ciphers: cipherPreference(io),
       hostAddresses: () => hostAddresses(config.listen.host),
-      setRouted: (prefixes) => {
-        host.setRouted(prefixes).catch((error: unknown) => log.error({ error: String(error) }, 'routes'));
-      },
+      setRouted: (to) => keeper.setRouted(to),
+      forgetDirect: () => keeper.forgetDirect(),
     });
     const { port, ready } = await WorkerPort.start(
       {
@@ -143,6 +146,7 @@ class AgentLife {
         tun: config.tun,
         listen: config.listen,
         mark: MARK,
+        ...(intercept && { intercept }),
         plain,
       },
       (message) => agent.receive(message),
@@ -155,19 +159,11 @@ class AgentLife {
     this.undo.push(() => port.stop());
     this.undo.push(() => host.revert());
     this.undo.push(() => agent.stop());
-    const { warnings } = await host.apply({
-      tun: {
-        name: config.tun.name,
-        mtu: config.tun.mtu,
-        txQueueLength: TX_QUEUE_LENGTH,
-        gsoMaxSize: GSO_MAX_SIZE,
-        gsoMaxSegments: GSO_MAX_SEGMENTS,
-      },
-      addresses: node.addresses.map(({ text }) => text),
-      prefixes: identity.trust.overlayPrefixes.map(({ text }) => text),
-      routed: [],
-      mark: MARK,
-    });
+    const plan = hostPlanOf(config, identity);
+    const { warnings } = await host.apply(plan.routing, plan.nft);
+    await host.tune(plan.settings);
+    keeper.begin(config.intercept.mode === 'full');
+    this.undo.push(() => keeper.end());
     if (plain) warnings.push(PLAIN_COST);
     for (const warning of warnings) log.warn(warning);
     log.info(

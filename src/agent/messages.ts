@@ -8,6 +8,7 @@ import type { FlowMatch, FlowReport, FlowTuple } from '../intercept/flow-cache.j
 import type { Rule, RulePrefix } from '../intercept/rules.js';
 import type { ServiceDefaults } from '../intercept/services.js';
 import type { LinkMeasure } from '../overlay/route/measure.js';
+import type { Outside } from '../overlay/forward/routes.js';
 import type { RouteTo } from '../overlay/forward/source-routes.js';
 import type { CloseReason } from '../overlay/wire/frames.js';
 import type { Endpoint } from './endpoint.js';
@@ -42,7 +43,19 @@ export interface WorkerOptions {
   tun: { name: string; mtu: number };
   listen: { host: string; port: number };
   mark: number;
+  /** Absent where only the overlay's prefixes lead into the device. */
+  intercept?: InterceptOptions;
   plain: boolean;
+}
+
+/** What the worker may meet beside packets between overlay addresses. */
+export interface InterceptOptions extends Outside {
+  /** fwmark of packets that are sent on without the overlay. */
+  resentMark: number;
+  /** Whether a packet to another node's real address goes directly where the overlay has no way. */
+  fallback: boolean;
+  /** The overlay's own prefixes, where nothing is ever direct. */
+  overlay: RulePrefix[];
 }
 
 /** The DSCP of datagrams that carry data: a fixed one, or OUTER_DSCP_COPY for that of the packet inside. */

@@ -58,11 +58,12 @@ function describe(bytes: Uint8Array, file: string): { json: object; text: string
 type Row = [string, string];
 
 function nodeFields(certificate: NodeCertificate): Row[] {
-  const { name, nodeId, addresses, routes, groups, roles } = certificate;
+  const { name, nodeId, addresses, real, routes, groups, roles } = certificate;
   return [
     ['node', name],
     ['node id', formatNodeId(nodeId)],
     ['addresses', texts(addresses) || 'none'],
+    ['real addresses', texts(real) || 'none'],
     ['routes', texts(routes) || 'none'],
     ['groups', groups.join(', ') || 'none'],
     ['roles', roles.join(', ') || 'none'],
@@ -97,12 +98,13 @@ function remaining({ notBefore, notAfter }: NodeCertificate | CaCertificate, now
 }
 
 export function nodeJson(certificate: NodeCertificate): object {
-  const { name, nodeId, addresses, routes, groups, roles } = certificate;
+  const { name, nodeId, addresses, real, routes, groups, roles } = certificate;
   return {
     kind: 'node',
     name,
     nodeId,
     addresses: addresses.map(({ text }) => text),
+    real: real.map(({ text }) => text),
     routes: routes.map(({ text }) => text),
     groups,
     roles,

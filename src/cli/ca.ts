@@ -33,6 +33,7 @@ import type {
   CaCertificate,
   NodeCertificate,
   NodeRequest,
+  OverlayAddress,
   OverlayPrefix,
   Reject,
   Term,
@@ -137,6 +138,7 @@ async function initAuthority(options: InitOptions): Promise<{ json: object; text
 interface SignOptions {
   name?: string;
   address: string[];
+  real: string[];
   route: string[];
   group: string[];
   role: string[];
@@ -156,6 +158,7 @@ function registerSign(ca: Command): void {
     .description("make a node's certificate, and its key unless --public-key or --csr brings one")
     .option('--name <name>', 'name of the node')
     .option('--address <addresses>', 'overlay addresses, such as 10.77.0.1,fd77::1', list, [])
+    .option('--real <addresses>', "the host's own addresses outside the overlay, such as 192.0.2.1", list, [])
     .option('--route <prefix>', 'prefix behind the node (repeatable)', list, [])
     .option('--group <name>', 'group the node belongs to (repeatable)', list, [])
     .option('--role <name>', 'role of the node, such as relay (repeatable)', list, [])
@@ -223,19 +226,22 @@ function nodeRequestOf(options: SignOptions): NodeRequest {
       EXIT.usage,
     );
   }
-  const addresses = options.address.map((text) => {
-    const address = parseAddress(text);
-    if (address === undefined)
-      throw new CliError(`"${text}" is no IP address; write it as 10.77.0.1 or fd77::1`, EXIT.usage);
-    return address;
-  });
   return {
     name,
-    addresses,
+    addresses: addressesOf(options.address, '10.77.0.1 or fd77::1'),
+    real: addressesOf(options.real, '192.0.2.1 or 2001:db8::1'),
     routes: prefixesOf(options.route, 'route'),
     groups: options.group,
     roles: options.role,
   };
+}
+
+function addressesOf(items: readonly string[], example: string): OverlayAddress[] {
+  return items.map((text) => {
+    const address = parseAddress(text);
+    if (address !== undefined) return address;
+    throw new CliError(`"${text}" is no IP address; write it as ${example}`, EXIT.usage);
+  });
 }
 
 function openAuthority(options: SignOptions): Authority {

@@ -78,6 +78,7 @@ function renderTraffic(counters: Counters): string {
       ['to applications', counters.tunOut],
       ['from peers', counters.udpIn],
       ['to peers', counters.udpOut],
+      ['direct', counters.direct],
       ['relayed', counters.relayed],
     ] as const
   ).map(([name, traffic]) => [name, String(traffic.packets), bytes(traffic.bytes)]);

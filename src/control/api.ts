@@ -69,6 +69,8 @@ export interface Counters {
   tunOut: Traffic;
   udpIn: Traffic;
   udpOut: Traffic;
+  /** Packets that came by the device and were sent on by the host's own routes. */
+  direct: Traffic;
   /** Packets of others that this node passed on. */
   relayed: Traffic;
   /** Packets by reason; only reasons that occurred. */

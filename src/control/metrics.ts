@@ -12,6 +12,7 @@ const DIRECTIONS = [
   'tunOut',
   'udpIn',
   'udpOut',
+  'direct',
   'relayed',
 ] as const satisfies readonly (keyof Counters)[];
 const DIRECTION_LABELS = {
@@ -19,6 +20,7 @@ const DIRECTION_LABELS = {
   tunOut: 'tun_out',
   udpIn: 'udp_in',
   udpOut: 'udp_out',
+  direct: 'direct',
   relayed: 'relayed',
 };
 

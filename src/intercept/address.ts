@@ -37,6 +37,17 @@ function isReserved(w0: number, w1: number, w2: number, w3: number): boolean {
   return isIpv4(w0, w1, w2) && w3 >>> 28 === 0xf;
 }
 
+/** Whether an address may be a single host's beyond this link and this host. */
+export function isUnicast(w0: number, w1: number, w2: number, w3: number): boolean {
+  return !(
+    isMulticast(w0, w1, w2, w3) ||
+    isUnspecified(w0, w1, w2, w3) ||
+    isLoopback(w0, w1, w2, w3) ||
+    isLinkLocal(w0, w1, w2, w3) ||
+    isReserved(w0, w1, w2, w3)
+  );
+}
+
 /** Whether a packet's source can't be a single host to answer to (RFC 1812 §5.3.7, RFC 4443 §2.4 e.6). */
 export function hasMartianSource(info: PacketInfo): boolean {
   const { src0, src1, src2, src3 } = info;

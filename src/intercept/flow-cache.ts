@@ -14,6 +14,8 @@ import { flowHash, FRAGMENT_NONE, type PacketInfo } from './packet.js';
 import { inPrefix, type MaskedPrefix, maskPrefix, type RulePrefix, type Verdict } from './rules.js';
 import { ORIGIN_DEFAULT, ORIGIN_SET } from './services.js';
 
+/** In the column `service`, beside service numbers: a rule sends the flow on without the overlay. */
+export const SERVICE_DIRECT = 0xfd;
 /** In the column `service`, beside service numbers: the rules have to be asked. */
 export const SERVICE_UNDECIDED = 0xfe;
 /** A rule drops the flow. */
@@ -94,7 +96,8 @@ export class FlowCache {
   private readonly node: Uint32Array;
   private readonly origin: Uint8Array;
   private readonly pinned: Uint8Array;
-  private readonly rule: Int32Array;
+  /** Index of the rule that decided, -1 for none. */
+  readonly rule: Int32Array;
   /** Generation and DSCP that the decision was made in. */
   private readonly stamp: Uint32Array;
   private readonly since: Float64Array;
@@ -160,11 +163,11 @@ export class FlowCache {
   /** Takes over what the rules say. A service set by hand goes before theirs, but what they drop is dropped. */
   decide(flow: number, verdict: Verdict): void {
     const pinned = this.pinned[flow]!;
-    const dropped = verdict.do === 'drop';
-    const set = pinned !== UNPINNED && !dropped;
+    const carried = verdict.do === 'overlay';
+    const set = pinned !== UNPINNED && carried;
     this.rule[flow] = verdict.rule;
     this.origin[flow] = set ? ORIGIN_SET : verdict.origin;
-    if (dropped) this.service[flow] = SERVICE_DROPPED;
+    if (!carried) this.service[flow] = verdict.do === 'drop' ? SERVICE_DROPPED : SERVICE_DIRECT;
     else this.service[flow] = set ? pinned : verdict.service;
   }
 
@@ -212,7 +215,7 @@ export class FlowCache {
   /** In force at once where the rules let the flow pass; elsewhere they have to be asked. */
   private pin(flow: number, service: number | null): void {
     this.pinned[flow] = service ?? UNPINNED;
-    if (service === null || this.service[flow]! >= SERVICE_UNDECIDED) {
+    if (service === null || this.service[flow]! >= SERVICE_DIRECT) {
       this.service[flow] = SERVICE_UNDECIDED;
     } else {
       this.service[flow] = service;

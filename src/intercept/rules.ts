@@ -37,7 +37,7 @@ export interface RuleMatch {
 export interface Rule {
   match: RuleMatch;
   /** A service number; undefined: by DSCP, then the protocol's default. */
-  action: { do: 'overlay'; service: number | undefined } | { do: 'drop' };
+  action: { do: 'overlay'; service: number | undefined } | { do: 'drop' | 'direct' };
 }
 
 /** What a rule can ask about a packet. One object per caller, refilled per packet. */
@@ -55,7 +55,7 @@ export interface RuleInput {
 }
 
 export interface Verdict {
-  readonly do: 'overlay' | 'drop';
+  readonly do: 'overlay' | 'drop' | 'direct';
   /** Of an overlay verdict, else 0. */
   readonly service: number;
   /** ORIGIN_…: what chose the service; ORIGIN_RULE for a dropped packet. */

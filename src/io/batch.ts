@@ -14,7 +14,7 @@ export const COLUMNS = [
   'key', // AEAD key slot for seal and open
   'endpoint', // slot in UdpSocket.endpoints for send
   'trafficClass', // outer DSCP and ECN, 0..255: as received, or to send with
-  'status', // written by open: 1 authentic, 0 not
+  'status', // written by open: 1 authentic, 0 not; by a raw sender: RAW_…
   'gsoType', // virtio-net gso_type of a TUN read: 0 none, 1 TCPv4, 4 TCPv6, 5 UDP_L4 (the ECN bit 0x80 removed)
   'gsoSize', // bytes of payload per segment
   'headerLength', // bytes of IP and transport headers in front of the payload, for a GSO packet

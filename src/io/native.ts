@@ -11,6 +11,7 @@ import type {
   Cipher,
   Io,
   MicroTimer,
+  RawSender,
   TunDevice,
   TunFeatures,
   TunOptions,
@@ -117,6 +118,9 @@ interface Addon {
     body: Uint8Array,
     open: boolean,
   ): boolean;
+  rawOpen(mark: number): Handle;
+  rawSend(handle: Handle, bytes: Uint8Array, table: Int32Array, order: Int32Array, n: number): number;
+  rawClose(handle: Handle): void;
   timerOpen(callback: () => void): Handle;
   timerArm(handle: Handle, micros: number): void;
   timerClose(handle: Handle): void;
@@ -312,6 +316,24 @@ class NativeAead implements Aead {
   }
 }
 
+class NativeRaw implements RawSender {
+  readonly #addon: Addon;
+  readonly #handle: Handle;
+
+  constructor(addon: Addon, mark: number) {
+    this.#addon = addon;
+    this.#handle = attempt('raw socket', () => addon.rawOpen(mark));
+  }
+
+  send(batch: PacketBatch, order: Int32Array, n: number): number {
+    return this.#addon.rawSend(this.#handle, batch.bytes, batch.table, order, n);
+  }
+
+  close(): void {
+    this.#addon.rawClose(this.#handle);
+  }
+}
+
 class NativeTimer implements MicroTimer {
   readonly #addon: Addon;
   readonly #handle: Handle;
@@ -352,6 +374,10 @@ class NativeIo implements Io {
 
   createUdp(options: UdpOptions): UdpSocket {
     return new NativeUdp(this.#addon, options);
+  }
+
+  createRaw(mark: number): RawSender {
+    return new NativeRaw(this.#addon, mark);
   }
 
   createAead(slots: number): Aead {

@@ -102,6 +102,19 @@ export interface UdpSocket {
   close(): void;
 }
 
+/** In `batch.status` after `RawSender.send`. */
+export const RAW_REFUSED = 0;
+export const RAW_SENT = 1;
+/** Larger than the interface that it would leave by takes. */
+export const RAW_TOO_BIG = 2;
+
+/** Sends whole IP packets as they are, by the host's own routes and through its filters. */
+export interface RawSender {
+  /** Completes partial checksums. Sets the status of each packet; returns how many were sent. What finds no room is refused, not waited for. */
+  send(batch: PacketBatch, order: Int32Array, n: number): number;
+  close(): void;
+}
+
 export type Cipher = 'aes-256-gcm' | 'chacha20-poly1305';
 
 /**
@@ -134,6 +147,8 @@ export interface Io {
   createTun(options: TunOptions): TunDevice;
   createUdp(options: UdpOptions): UdpSocket | Promise<UdpSocket>;
   createAead(slots: number): Aead;
+  /** `mark`: SO_MARK of what is sent. */
+  createRaw(mark: number): RawSender;
   createTimer(callback: () => void): MicroTimer;
   /**
    * Copies the packets `order[0..n)` of `from` into `into` from its start, segmentation-offload packets cut into their segments, each with

@@ -3,12 +3,18 @@
  *
  * 1. `prepare`, before the device exists: nobody has its name, and what a killed agent left under it goes.
  * 2. `apply`, with the device just created: link, addresses, routes, and the rule last.
- * 3. `setRouted`, as other nodes' subnets come and go.
+ * 3. `setRouted`, as other nodes' subnets and real addresses come and go; `forgetDirect`, as rules change; `mend`, after others meddled.
  * 4. `revert`, before the device is closed.
  */
 import { HostError, explain, ipRunner, runBatch, type IpOptions, type IpResult, type RunIp } from './ip.js';
+import { type Entry, isOurs, isUnreachable, list, missingLines, NOTHING_THERE } from './listing.js';
+import { participantsOf } from './native-route.js';
+import { loadNft, nftRunner, nftTableExists, removeNftTable, type RunNft } from './nft.js';
+import { nftTable, planForgetDirect, planNft, type NftInput } from './nft-plan.js';
 import {
   ROUTE_PROTOCOL,
+  SUPPRESS_PRIORITY,
+  TABLE_USES,
   checkDeviceName,
   planHost,
   planRouteChange,
@@ -16,6 +22,7 @@ import {
   type HostInput,
   type HostPlan,
 } from './plan.js';
+import { readSetting, ROOT, Sysctls, type Setting } from './sysctl.js';
 
 const FAMILIES = [4, 6] as const;
 type Family = (typeof FAMILIES)[number];
@@ -27,54 +34,115 @@ export interface Applied {
   families: Family[];
 }
 
+/** What leads into the device beyond the overlay's prefixes, by what the mesh says. */
+export interface Destinations {
+  prefixes: readonly string[];
+  /** Real addresses of other nodes. */
+  real: readonly string[];
+  exit: boolean;
+}
+
+/** What of the host is touched beside the device. */
+export interface HostTools {
+  ip: RunIp;
+  nft: RunNft;
+  sysctls: Pick<Sysctls, 'set' | 'restore'>;
+}
+
+export function hostTools(tunName: string, options: IpOptions = {}): HostTools {
+  return { ip: ipRunner(options), nft: nftRunner(options), sysctls: new Sysctls(tunName) };
+}
+
 /** The host's side of interception for one device. Calls run one after another, in the order in which they were made. */
 export class HostInterception {
   readonly #run: RunIp;
   #input: HostInput | undefined;
+  #nft: NftInput | undefined;
   #families: Family[] = [];
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly tunName: string,
-    options: IpOptions = {},
-    run: RunIp = ipRunner(options),
+    private readonly tools: HostTools = hostTools(tunName),
   ) {
-    this.#run = run;
+    this.#run = tools.ip;
   }
 
   /** Rejects with HostError 'name-taken' if an interface has the name, whoever made it. Else returns what it removed. */
   prepare(): Promise<string[]> {
     return this.#inTurn(async () => {
       await refuseTakenName(this.#run, this.tunName);
-      return removeLeftovers(this.tunName, {}, this.#run);
+      return removeLeftovers(this.tunName, this.tools);
     });
   }
 
   /** Applies the plan; where that fails nothing of it stays, and it rejects with HostError. */
-  apply(input: HostInput): Promise<Applied> {
+  apply(input: HostInput, nft?: NftInput): Promise<Applied> {
     return this.#inTurn(async () => {
       if (input.tun.name !== this.tunName)
         throw new HostError('bad-input', `${input.tun.name} isn't ${this.tunName}`);
       try {
-        return await this.#apply(input);
+        return await this.#apply(input, nft);
       } catch (error) {
-        await removeLeftovers(this.tunName, {}, this.#run).catch(() => undefined);
+        await removeLeftovers(this.tunName, this.tools).catch(() => undefined);
         throw error;
       }
     });
   }
 
-  /** Changes the subnets routed beyond the overlay's prefixes. Rejects with HostError; may then be called again. */
-  setRouted(routed: readonly string[]): Promise<void> {
+  /**
+   * Changes what is routed beyond the overlay's prefixes. `own`: this host's real addresses, which alone may be sources of packets to
+   * others' real ones. Returns the addresses for which there is no such source. Rejects with HostError; may then be called again.
+   */
+  setRouted(to: Destinations, own: readonly string[] = []): Promise<string[]> {
     return this.#inTurn(async () => {
       if (this.#input === undefined) throw new Error('setRouted comes after apply');
+      const { participants, devices } = await participantsOf(this.#run, to.real, own, this.#input.mark);
+      for (const device of devices) this.#loosen(device);
+      const wants = this.#input.participants !== undefined;
+      const routed = {
+        routed: to.prefixes,
+        ...(wants && { participants }),
+        ...(this.#input.exit !== undefined && { exit: to.exit }),
+      };
       const { add, remove } = planRouteChange(this.#input, routed);
       // Where a replace fails the old list stays in force: the next call repeats what was done, to the same end.
       for (const family of this.#families) {
         await runBatch(this.#run, family, add[family]);
         await removeLines(this.#run, family, remove[family]);
       }
-      this.#input = { ...this.#input, routed };
+      this.#input = { ...this.#input, ...routed };
+      return participants.filter(({ source }) => source === undefined).map(({ address }) => address);
+    });
+  }
+
+  /** Has every flow that was sent directly asked about again. */
+  forgetDirect(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#nft?.capture !== undefined) await loadNft(this.tools.nft, planForgetDirect(this.tunName));
+    });
+  }
+
+  /** Puts back what others took away. Returns a line for each thing; rejects with HostError, 'no-device' where the device has gone. */
+  mend(): Promise<string[]> {
+    return this.#inTurn(async () => {
+      if (this.#input === undefined) return [];
+      const mended: string[] = [];
+      const { name } = this.#input.tun;
+      const [link] = await list(this.#run, 4, ['link', 'show', 'dev', name]);
+      if (link === undefined) throw new HostError('no-device', `interface ${name} has gone`);
+      const plan = planHost(this.#input);
+      if (!(link['flags'] as string[] | undefined)?.includes('UP')) {
+        await runBatch(this.#run, undefined, plan.up);
+        mended.push(`interface ${name} up`);
+      }
+      for (const family of this.#families) {
+        const missing = await missingLines(this.#run, family, name, plan.families[family]);
+        const lines = missing.map((line) => line.replace(/^(route|address) add/, '$1 replace'));
+        await runBatch(this.#run, family, lines);
+        mended.push(...missing.map((line) => `IPv${family} ${line.replace(' add', '')}`));
+      }
+      return [...mended, ...(await this.#mendNft())];
     });
   }
 
@@ -82,13 +150,41 @@ export class HostInterception {
   revert(): Promise<string[]> {
     return this.#inTurn(() => {
       this.#input = undefined;
-      return removeLeftovers(this.tunName, {}, this.#run);
+      return removeLeftovers(this.tunName, this.tools);
     });
   }
 
-  async #apply(input: HostInput): Promise<Applied> {
+  async #mendNft(): Promise<string[]> {
+    if (this.#nft === undefined || (await nftTableExists(this.tools.nft, this.tunName))) return [];
+    await this.#applyNft(this.#nft);
+    return [`nftables table ${nftTable(this.tunName)}`];
+  }
+
+  async #applyNft(input: NftInput): Promise<void> {
+    const text = planNft(input);
+    if (text === null) return;
+    await loadNft(this.tools.nft, text);
+    this.#nft = input;
+  }
+
+  /** A device whose packets must be answered by the way that they came (RFC 3704 strict) would refuse those whose answers we carry. */
+  #loosen(device: string): void {
+    const strict = ['all', device].some((name) => readSetting(`${ROOT}ipv4/conf/${name}/rp_filter`) === '1');
+    if (strict) this.tools.sysctls.set({ path: `ipv4/conf/${device}/rp_filter`, value: '2' });
+  }
+
+  /** Makes settings of the host that hold until `revert`. */
+  tune(settings: readonly Setting[]): Promise<void> {
+    return this.#inTurn(() => {
+      for (const setting of settings) this.tools.sysctls.set(setting);
+      return Promise.resolve();
+    });
+  }
+
+  async #apply(input: HostInput, nft?: NftInput): Promise<Applied> {
     const plan = planHost(input);
     const warnings: string[] = [];
+    if (nft !== undefined) await this.#applyNft(nft);
     await this.#setUpLink(plan, warnings);
     this.#families = [];
     for (const family of FAMILIES) {
@@ -117,7 +213,7 @@ export class HostInterception {
       return true;
     } catch (error) {
       if (family === 4 || !(error instanceof HostError) || error.code !== 'no-family') throw error;
-      await removeFamily(this.#run, family, routingTable(this.tunName));
+      await removeFamily(this.#run, family, this.tunName);
       warnings.push(
         `IPv6 is switched off on this host, so the overlay's IPv6 addresses aren't reachable from it (${error.message})`,
       );
@@ -156,55 +252,41 @@ async function refuseTakenName(run: RunIp, name: string): Promise<void> {
  */
 export async function removeLeftovers(
   tunName: string,
-  options: IpOptions = {},
-  run: RunIp = ipRunner(options),
+  tools: HostTools = hostTools(tunName),
 ): Promise<string[]> {
   checkDeviceName(tunName);
   const removed: string[] = [];
-  for (const family of FAMILIES) removed.push(...(await removeFamily(run, family, routingTable(tunName))));
-  return removed;
+  // What marks packets goes before what routes them by their mark.
+  if (await removeNftTable(tools.nft, tunName)) removed.push(`nftables table ${nftTable(tunName)}`);
+  for (const family of FAMILIES) removed.push(...(await removeFamily(tools.ip, family, tunName)));
+  return [...removed, ...tools.sysctls.restore()];
 }
 
 /** Rules first: with them gone, the order in which routes go doesn't matter. */
-async function removeFamily(run: RunIp, family: Family, table: number): Promise<string[]> {
-  const rules = await list(run, family, ['rule', 'show']);
-  const priorities = rules
-    .filter((rule) => rule['table'] === String(table) && isOurs(rule))
-    .map((rule) => String(rule['priority']));
-  const rulesOf = priorities.map(
-    (priority) => `rule del pref ${priority} table ${table} protocol ${ROUTE_PROTOCOL}`,
+async function removeFamily(run: RunIp, family: Family, tunName: string): Promise<string[]> {
+  const tables = TABLE_USES.map((use) => String(routingTable(tunName, use)));
+  const all = await list(run, family, ['rule', 'show']);
+  const ours = all.filter((rule) => isOurs(rule) && tables.includes(String(rule['table'])));
+  const withExit = ours.some(({ table }) => table === tables[TABLE_USES.indexOf('exit')]);
+  const suppressed = all.filter((rule) => isOurs(rule) && rule['priority'] === SUPPRESS_PRIORITY);
+  const rules = [...ours, ...(withExit ? suppressed : [])].map(({ priority, table }) => ({
+    priority: String(priority),
+    table: String(table),
+  }));
+  const lines = rules.map(
+    ({ priority, table }) => `rule del pref ${priority} table ${table} protocol ${ROUTE_PROTOCOL}`,
   );
-  await removeLines(run, family, rulesOf);
-  const routes = (await list(run, family, ['route', 'show', 'table', String(table)])).filter(isOurs);
-  if (routes.length > 0) await runBatch(run, family, [`route flush table ${table} proto ${ROUTE_PROTOCOL}`]);
-  return [
-    ...priorities.map((priority) => `IPv${family} rule ${priority} to table ${table}`),
-    ...routes.map(
-      (route) =>
-        `IPv${family} route ${isUnreachable(route) ? 'unreachable ' : ''}${String(route['dst'])} in table ${table}`,
-    ),
-  ];
-}
-
-type Entry = Record<string, unknown>;
-
-function isOurs(entry: Entry): boolean {
-  return entry['protocol'] === String(ROUTE_PROTOCOL);
-}
-
-/** `ip -N` gives route types as numbers too (RTN_UNREACHABLE). */
-function isUnreachable(route: Entry): boolean {
-  return route['type'] === '7' || route['type'] === 'unreachable';
-}
-
-const NOTHING_THERE = /does not exist|not supported|No such file|No such process/;
-
-/** Entries that `ip -j` lists, protocols as numbers; none where the table or the family isn't there. */
-async function list(run: RunIp, family: Family, what: readonly string[]): Promise<Entry[]> {
-  const { status, stdout, stderr } = await run([`-${family}`, '-N', '-j', ...what]);
-  if (status === 0) return JSON.parse(stdout || '[]') as Entry[];
-  if (NOTHING_THERE.test(stderr)) return [];
-  throw explain(stderr, [what.join(' ')]);
+  await removeLines(run, family, lines);
+  const removed = rules.map(({ priority, table }) => `IPv${family} rule ${priority} to table ${table}`);
+  for (const table of tables) {
+    const routes = (await list(run, family, ['route', 'show', 'table', table])).filter(isOurs);
+    if (routes.length > 0)
+      await runBatch(run, family, [`route flush table ${table} proto ${ROUTE_PROTOCOL}`]);
+    const what = (route: Entry): string =>
+      `${isUnreachable(route) ? 'unreachable ' : ''}${String(route['dst'])}`;
+    removed.push(...routes.map((route) => `IPv${family} route ${what(route)} in table ${table}`));
+  }
+  return removed;
 }
 
 /** Runs lines that remove things; those that are gone already are no failure. */

@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 export type HostErrorCode =
   | 'bad-input' // a value that no command could be made of
   | 'no-iproute2' // `ip` isn't installed
+  | 'no-nft' // `nft` isn't installed
   | 'not-permitted' // CAP_NET_ADMIN is missing
   | 'name-taken' // an interface of that name exists, and isn't ours
   | 'no-device' // the interface has gone
@@ -45,28 +46,29 @@ const MAX_OUTPUT_BYTES = 64 << 20;
 const PATIENCE_MS = 20_000;
 
 export function ipRunner(options: IpOptions = {}): RunIp {
-  const prefix = options.namespace === undefined ? [] : ['-n', options.namespace];
+  const { namespace, program = 'ip' } = options;
+  const words = namespace === undefined ? [program] : [program, '-n', namespace];
+  return programRunner(
+    words,
+    (cause) => new HostError('no-iproute2', 'ip cannot be run: install iproute2', { cause }),
+  );
+}
+
+/** Runs `words`, a program and its first arguments; rejects with `missing` where it isn't there. */
+export function programRunner(words: readonly string[], missing: (cause: Error) => HostError): RunIp {
+  const [program, ...prefix] = words;
   const env = { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`, LC_ALL: 'C' };
   return (args, stdin = '') =>
     new Promise((resolve, reject) => {
       const settings = { env, timeout: PATIENCE_MS, maxBuffer: MAX_OUTPUT_BYTES };
-      const child = execFile(
-        options.program ?? 'ip',
-        [...prefix, ...args],
-        settings,
-        (error, stdout, stderr) => {
-          if (typeof error?.code === 'string') reject(notRunnable(error));
-          else resolve({ status: error ? (error.code ?? 1) : 0, stdout, stderr });
-        },
-      );
-      // An `ip` that refuses its arguments reads no input.
+      const child = execFile(program, [...prefix, ...args], settings, (error, stdout, stderr) => {
+        if (typeof error?.code === 'string') reject(missing(error));
+        else resolve({ status: error ? (error.code ?? 1) : 0, stdout, stderr });
+      });
+      // A program that refuses its arguments reads no input.
       child.stdin?.on('error', () => undefined);
       child.stdin?.end(stdin);
     });
-}
-
-function notRunnable(cause: Error): HostError {
-  return new HostError('no-iproute2', 'ip cannot be run: install iproute2', { cause });
 }
 
 /**

@@ -353,7 +353,7 @@ export class SimAgent {
       tun: { name: 'cw0', mtu: 1380 },
       peers: peers.filter(({ endpoints }) => endpoints.length > 0),
       mesh: mesh.options.mesh ?? 'configured',
-      intercept: { mode: 'split', participants: false, rules: [] },
+      intercept: { mode: 'split', participants: false, fallback: 'refuse', rules: [] },
       services: { default: { ...DEFAULT_SERVICES } },
       names: { enabled: false, zone: 'causeway', port: 53 },
       links: { outerDscp: 0 },

@@ -16,7 +16,7 @@ export function parseRulePrefix(text: string): RulePrefix | { refusal: string } 
   return result.ok ? toRulePrefix(result.prefix) : { refusal: result.text };
 }
 
-function toRulePrefix({ family, bytes, length }: OverlayPrefix): RulePrefix {
+export function toRulePrefix({ family, bytes, length }: OverlayPrefix): RulePrefix {
   const mapped = new Uint8Array(16).fill(0xff, 10, 12);
   if (family === 4) mapped.set(bytes, 12);
   const view = new DataView(family === 4 ? mapped.buffer : Uint8Array.from(bytes).buffer);

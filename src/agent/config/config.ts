@@ -34,7 +34,18 @@ export interface Config {
   tun: { name: string; mtu: number };
   peers: PeerConfig[];
   mesh: MeshMode;
-  intercept: { mode: 'split'; participants: false; rules: Rule[] };
+  intercept: {
+    mode: 'split' | 'full';
+    /** Whether packets to other nodes' real addresses go over the overlay. */
+    participants: boolean;
+    /** What becomes of them, and of the exit's traffic, where the overlay has no way. */
+    fallback: 'direct' | 'refuse';
+    /** Node that carries traffic to outside addresses. */
+    exit?: string | undefined;
+    rules: Rule[];
+  };
+  /** Whether this node forwards for the networks behind it, and for others as an exit. */
+  forward?: { masquerade: boolean } | undefined;
   services: { default: ServiceDefaults };
   /** DSCP of datagrams that carry data; `copy`: that of the packet inside. */
   links: { outerDscp: 'copy' | number };

@@ -76,12 +76,14 @@ export function diffConfig(before: Config, after: Config): { applied: string[]; 
     ...[
       'intercept.mode',
       'intercept.participants',
+      'intercept.fallback',
+      'intercept.exit',
       'intercept.rules',
       'services.default',
       'links.outer_dscp',
     ],
     ...['names.enabled', 'names.zone', 'names.port'],
-    ...['control.socket', 'control.metrics', 'log.level'],
+    ...['forward', 'control.socket', 'control.metrics', 'log.level'],
   ];
   const at = (config: Config, key: string): string => {
     const camel = key.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());

@@ -122,20 +122,15 @@ const rule = z
         dscp: dscp.optional(),
       })
       .prefault({}),
-    do: z.enum(['overlay', 'drop'], {
-      error: ({ input }) =>
-        input === 'direct'
-          ? "direct needs intercept.mode full, which isn't available in this version; packets to other networks never meet the agent in mode split"
-          : 'use overlay or drop',
-    }),
+    do: z.enum(['overlay', 'direct', 'drop'], 'use overlay, direct or drop'),
     service: service.optional(),
   })
   .superRefine((value, context) => {
-    if (value.do === 'drop' && value.service !== undefined) {
+    if (value.do !== 'overlay' && value.service !== undefined) {
       context.addIssue({
         code: 'custom',
         path: ['service'],
-        message: 'a dropped packet has no service; remove the key',
+        message: 'only what goes over the overlay has a service; remove the key',
       });
     }
     const ported = value.match.proto?.some((number) => [6, 17, 132].includes(number)) ?? false;
@@ -151,7 +146,7 @@ const rule = z
     const { proto, port: ports, ...same } = match;
     return {
       match: { ...same, ...(proto && { protocols: proto }), ...(ports && { ports }) } as Rule['match'],
-      action: rest.do === 'drop' ? { do: 'drop' } : { do: 'overlay', service: rest.service },
+      action: rest.do === 'overlay' ? { do: 'overlay', service: rest.service } : { do: rest.do },
     };
   });
 
@@ -191,19 +186,18 @@ export const schema = z.strictObject({
   mesh: z.enum(MESH_MODES, { error: () => 'use configured or auto' }).default('configured'),
   intercept: z
     .strictObject({
-      mode: z
-        .enum(['split'], {
-          error: ({ input }) => (input === 'full' ? notYet('intercept.mode full') : 'use split'),
-        })
-        .default('split'),
-      participants: z
-        .literal(false, {
-          error: ({ input }) => (input === true ? notYet('intercept.participants true') : 'use false'),
-        })
-        .default(false),
+      mode: z.enum(['split', 'full'], 'use split or full').default('split'),
+      participants: z.boolean('use true or false').default(false),
+      fallback: z.enum(['direct', 'refuse'], 'use direct or refuse').default('refuse'),
+      exit: name.optional(),
       rules: z.array(rule).default([]),
     })
+    .superRefine(({ mode, exit }, context) => {
+      if (exit === undefined || mode === 'full') return;
+      context.addIssue({ code: 'custom', path: ['exit'], message: 'an exit needs mode full beside it' });
+    })
     .prefault({}),
+  forward: z.strictObject({ masquerade: z.boolean('use true or false').default(true) }).optional(),
   services: z
     .strictObject({
       default: z

@@ -1,9 +1,11 @@
 /** The parts that packets pass in the forwarding worker, made and wired together. What they do stands in `src/overlay/forward`. */
 import { createBatch } from '../../io/batch.js';
+import { DirectPath } from '../../intercept/direct.js';
 import { FlowCache } from '../../intercept/flow-cache.js';
 import { compileRules } from '../../intercept/rules.js';
 import { DEFAULT_SERVICES } from '../../intercept/services.js';
 import { Arrival } from '../../overlay/forward/arrival.js';
+import { Beyond } from '../../overlay/forward/beyond.js';
 import { ControlRecords } from '../../overlay/forward/control-records.js';
 import { Counters } from '../../overlay/forward/counters.js';
 import { Entry } from '../../overlay/forward/entry.js';
@@ -67,7 +69,7 @@ export function createDataPath(
 
 function createParts(
   { io, tun, udp, aead, random, post }: WorkerPorts,
-  { self, epoch, tun: { mtu } }: WorkerOptions,
+  { self, epoch, tun: { mtu }, intercept }: WorkerOptions,
   limits: sizes.Limits,
   shell: DataPathShell,
 ): Parts {
@@ -78,7 +80,7 @@ function createParts(
   const dropHop = (neighbour: Neighbour): void => recovery.hops.drop(io.now(), neighbour);
   const neighbours = new Neighbours(aead, udp, lanes, random, post, dropHop);
   const sender = new Sender(udp, aead, counters, touch);
-  const routes = new Routes(neighbours.byId);
+  const routes = new Routes(neighbours.byId, intercept);
   const sourceRoutes = new SourceRoutes(neighbours.byId, (node) => post({ type: 'route-wanted', node }));
   const control = new ControlRecords(sender);
   const recent = new RecentHeaders();
@@ -137,8 +139,8 @@ function createArrival(
 }
 
 function createEntry(
-  { io, tun, udp }: WorkerPorts,
-  { self, epoch }: WorkerOptions,
+  { io, tun, udp, raw }: WorkerPorts,
+  { self, epoch, intercept }: WorkerOptions,
   { routes, sourceRoutes, sender, flows, icmp, recent, counters, recovery: { hops, spreader } }: Parts,
   shell: DataPathShell,
 ): Entry {
@@ -150,9 +152,11 @@ function createEntry(
       callback();
       shell.afterInput();
     });
+  const direct = raw && new DirectPath(io, raw, counters, read, sizes.OUT_ARENA, sizes.OUT_CAPACITY);
+  const beyond = intercept && direct && new Beyond(direct, intercept);
   const around = { io, tun, routes, sourceRoutes, sender, hops, spreader, flows, icmp, recent, counters };
   return new Entry(
-    { ...around, self, epoch, outerClass, whenWritable, read, out },
+    { ...around, ...(beyond && { beyond }), self, epoch, outerClass, whenWritable, read, out },
     compileRules([], DEFAULT_SERVICES),
   );
 }

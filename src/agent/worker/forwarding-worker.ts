@@ -3,7 +3,7 @@
  * this is the shell around it, which executes the main thread's messages and what the link cores ask for.
  */
 import { createBatch, type PacketBatch } from '../../io/batch.js';
-import type { Aead, Io, MicroTimer, TunDevice, UdpSocket } from '../../io/ports.js';
+import type { Aead, Io, MicroTimer, RawSender, TunDevice, UdpSocket } from '../../io/ports.js';
 import type { FlowCache } from '../../intercept/flow-cache.js';
 import { compileRules } from '../../intercept/rules.js';
 import type { FlowOrder } from '../../overlay/egress/flow-order.js';
@@ -42,6 +42,8 @@ export interface WorkerPorts {
   tun: TunDevice;
   udp: UdpSocket;
   aead: Aead;
+  /** Absent where no packet is sent on without the overlay. */
+  raw?: RawSender;
   post: (message: FromWorker, transfer?: ArrayBuffer[]) => void;
   /** Unpredictable u32. */
   random: () => number;
@@ -431,6 +433,7 @@ export class ForwardingWorker implements DataPathShell {
     this.timer.close();
     tun.close();
     udp.close();
+    this.ports.raw?.close();
     post({ type: 'stopped' });
   }
 

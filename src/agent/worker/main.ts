@@ -31,7 +31,8 @@ async function open(
   const tun = io.createTun(options.tun);
   const aead = io.createAead(KEY_SLOTS);
   const random = () => randomBytes(4).readUInt32LE();
-  const worker = new ForwardingWorker({ io, tun, udp, aead, post, random }, options);
+  const raw = options.intercept && io.createRaw(options.intercept.resentMark);
+  const worker = new ForwardingWorker({ io, tun, udp, aead, ...(raw && { raw }), post, random }, options);
   const { kind } = io;
   const ready = {
     type: 'ready',

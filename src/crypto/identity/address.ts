@@ -85,6 +85,12 @@ export function constraintOf(prefix: OverlayPrefix): Uint8Array {
   return Buffer.concat([prefix.bytes, maskBytes(prefix.bytes.length, prefix.length)]);
 }
 
+/** Loopback, link-local, multicast, limited broadcast and unspecified ranges, by their first bytes. */
+export function isSpecialAddress({ family, bytes: [first, second] }: OverlayAddress): boolean {
+  if (family === 4) return first === 0 || first === 127 || first >= 224 || (first === 169 && second === 254);
+  return first === 0 || first === 0xff || (first === 0xfe && (second & 0xc0) === 0x80);
+}
+
 /** Whether `address` lies in `prefix`; addresses of the other family never do. */
 export function prefixContains(prefix: OverlayPrefix, address: OverlayAddress): boolean {
   if (prefix.family !== address.family) return false;

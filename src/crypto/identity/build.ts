@@ -17,14 +17,15 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509';
 import type { JsonGeneralName } from '@peculiar/x509';
+import { isSpecialAddress } from './address.js';
 import type { OverlayAddress, OverlayPrefix } from './address.js';
 import { parseAuthority, parseCertificate } from './certificate.js';
 import type { CaCertificate, Parsed } from './certificate.js';
-import { addressOutside, writeOverlayConstraints } from './constraints.js';
+import { addressOutside, realInside, writeOverlayConstraints } from './constraints.js';
 import { decodeSpki, encodeSpki, readSequence, splitSigned } from './der.js';
 import { rawPublicKey, verifyRaw } from './keys.js';
 import { nodeNameProblem, tokenProblem } from './name.js';
-import { URI_SCHEME } from './node-names.js';
+import { realAddressProblem, URI_SCHEME } from './node-names.js';
 import { readPemOrDer } from './pem.js';
 import { reject } from './reject.js';
 import type { Reject } from './reject.js';
@@ -52,6 +53,7 @@ export interface AuthorityRequest {
 export interface NodeRequest {
   readonly name: string;
   readonly addresses: readonly OverlayAddress[];
+  readonly real: readonly OverlayAddress[];
   readonly routes: readonly OverlayPrefix[];
   readonly groups: readonly string[];
   readonly roles: readonly string[];
@@ -66,17 +68,11 @@ export function authorityProblem({ name, overlay }: AuthorityRequest): string | 
   const wide = overlay.find((prefix) => prefix.length === 0);
   if (wide !== undefined)
     return `overlay prefix ${wide.text} would take in every address; choose a private prefix`;
-  const special = overlay.find((prefix) => isSpecial(prefix));
+  const special = overlay.find((prefix) => isSpecialAddress(prefix));
   return (
     special &&
     `overlay prefix ${special.text} is loopback, link-local, multicast or unspecified; choose a private prefix`
   );
-}
-
-/** Loopback, link-local, multicast and unspecified ranges, by their first bytes. */
-function isSpecial({ family, bytes: [first, second] }: OverlayPrefix): boolean {
-  if (family === 4) return first === 0 || first === 127 || first >= 224 || (first === 169 && second === 254);
-  return first === 0 || first === 0xff || (first === 0xfe && (second & 0xc0) === 0x80);
 }
 
 /** What is wrong with a node's request under this CA, in a line, or undefined. */
@@ -87,9 +83,13 @@ export function requestProblem(request: NodeRequest, authority: CaCertificate): 
     request.roles.map((role) => tokenProblem('role', role)).find(Boolean);
   if (named !== undefined) return named;
   const outside = addressOutside(authority, request.addresses);
-  if (outside === undefined) return undefined;
   const prefixes = authority.overlayPrefixes.map((prefix) => prefix.text).join(', ');
-  return `address ${outside.text} lies outside the overlay (${prefixes}); choose one inside`;
+  if (outside !== undefined)
+    return `address ${outside.text} lies outside the overlay (${prefixes}); choose one inside`;
+  const special = request.real.find(isSpecialAddress);
+  if (special !== undefined) return realAddressProblem(special.text);
+  const inside = realInside(authority.overlayPrefixes, request.real);
+  return inside && `real address ${inside.text} lies in the overlay (${prefixes}); make it an --address`;
 }
 
 /** Makes a self-signed CA certificate of `key`, an Ed25519 private key. */
@@ -128,7 +128,7 @@ export async function issueNode(
   return parseCertificate(der);
 }
 
-function alternativeNames({ name, addresses, routes, groups, roles }: NodeRequest): JsonGeneralName[] {
+function alternativeNames({ name, addresses, real, routes, groups, roles }: NodeRequest): JsonGeneralName[] {
   const uri = (kind: string, value: string): JsonGeneralName => ({
     type: 'url',
     value: `${URI_SCHEME}:${kind}:${value}`,
@@ -136,6 +136,7 @@ function alternativeNames({ name, addresses, routes, groups, roles }: NodeReques
   return [
     { type: 'dns', value: name },
     ...addresses.map(({ text }): JsonGeneralName => ({ type: 'ip', value: text })),
+    ...real.map(({ text }) => uri('real', text)),
     ...routes.map(({ text }) => uri('route', text)),
     ...groups.map((group) => uri('group', group)),
     ...roles.map((role) => uri('role', role)),

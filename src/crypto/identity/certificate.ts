@@ -2,7 +2,7 @@
  * What a certificate says. `parseCertificate` and `parseAuthority` read and check form and meaning; they know no trust:
  * a parsed certificate proves nothing until `TrustStore.verify` has seen it.
  *
- *     node:  SAN dNSName (one) · SAN iPAddress (addresses) · SAN URI causeway:route:… causeway:group:… causeway:role:…
+ *     node:  SAN dNSName (one) · SAN iPAddress (addresses) · SAN URI causeway:real:… route:… group:… role:…
  *     CA:    basicConstraints CA · nameConstraints, permitted iPAddress (the overlay's prefixes)
  */
 import 'reflect-metadata';
@@ -56,6 +56,8 @@ export interface NodeCertificate extends CertificateFields {
   /** `nodeIdOf(name)`. */
   readonly nodeId: number;
   readonly addresses: readonly OverlayAddress[];
+  /** The host's own addresses outside the overlay. */
+  readonly real: readonly OverlayAddress[];
   /** Prefixes behind the node, outside the overlay's own or inside. */
   readonly routes: readonly OverlayPrefix[];
   readonly groups: readonly string[];

@@ -70,3 +70,11 @@ export function addressOutside(
     prefixes.some((prefix) => prefixContains(prefix, address));
   return addresses.find((address) => !within(overlayPrefixes, address) || within(excludedPrefixes, address));
 }
+
+/** The first real address inside the overlay's prefixes, or undefined: there only addresses are owned, which the constraints judge. */
+export function realInside(
+  overlayPrefixes: readonly OverlayPrefix[],
+  real: readonly OverlayAddress[],
+): OverlayAddress | undefined {
+  return real.find((address) => overlayPrefixes.some((prefix) => prefixContains(prefix, address)));
+}

@@ -10,6 +10,7 @@ import { nodeIdOf } from './name.js';
 const Entry = z.object({
   name: z.string(),
   nodeId: z.number().int(),
+  /** Overlay addresses and real ones. */
   addresses: z.array(z.string()),
   serial: z.string(),
   keyFingerprint: z.string(),
@@ -59,7 +60,7 @@ export function conflictWith(
   if (twin !== undefined) {
     return `node id ${formatNodeId(nodeId)} of "${request.name}" is already that of "${twin.name}"; choose another name`;
   }
-  const wanted = request.addresses.map((address) => address.text);
+  const wanted = [...request.addresses, ...request.real].map((address) => address.text);
   const holder = others.find(
     (entry) => entry.notAfter >= wallClockMs && entry.addresses.some((text) => wanted.includes(text)),
   );
@@ -72,7 +73,7 @@ export function conflictWith(
 export function withIssued(index: IssuedIndex, certificate: NodeCertificate): IssuedIndex {
   const { name, nodeId, serial, keyFingerprint, notAfter } = certificate;
   const kept = index.issued.filter((entry) => entry.name !== name || entry.keyFingerprint !== keyFingerprint);
-  const addresses = certificate.addresses.map((address) => address.text);
+  const addresses = [...certificate.addresses, ...certificate.real].map((address) => address.text);
   return { ...index, issued: [...kept, { name, nodeId, addresses, serial, keyFingerprint, notAfter }] };
 }
 

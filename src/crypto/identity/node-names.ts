@@ -1,5 +1,5 @@
-/** Reads a node's names, addresses, routes, groups and roles out of its subject alternative names (RFC 5280 §4.2.1.6). */
-import { addressFromBytes, parsePrefix } from './address.js';
+/** Reads a node's names, addresses, real addresses, routes, groups and roles out of its subject alternative names (RFC 5280 §4.2.1.6). */
+import { addressFromBytes, isSpecialAddress, parseAddress, parsePrefix } from './address.js';
 import type { OverlayAddress, OverlayPrefix } from './address.js';
 import { readSequence, TAG } from './der.js';
 import { nodeNameProblem, printable, tokenProblem } from './name.js';
@@ -9,6 +9,8 @@ import type { Reject } from './reject.js';
 export interface NodeNames {
   readonly name: string;
   readonly addresses: readonly OverlayAddress[];
+  /** The host's own addresses outside the overlay, by which programs know it. */
+  readonly real: readonly OverlayAddress[];
   readonly routes: readonly OverlayPrefix[];
   readonly groups: readonly string[];
   readonly roles: readonly string[];
@@ -24,6 +26,7 @@ const IP_ADDRESS = TAG.context(7);
 interface Draft {
   names: string[];
   addresses: Map<string, OverlayAddress>;
+  real: Map<string, OverlayAddress>;
   routes: Map<string, OverlayPrefix>;
   groups: Set<string>;
   roles: Set<string>;
@@ -34,6 +37,7 @@ export function readNodeNames(extension: Uint8Array): NodeNames | Reject {
   const draft: Draft = {
     names: [],
     addresses: new Map(),
+    real: new Map(),
     routes: new Map(),
     groups: new Set(),
     roles: new Set(),
@@ -50,6 +54,7 @@ export function readNodeNames(extension: Uint8Array): NodeNames | Reject {
   return {
     name: draft.names[0],
     addresses: [...draft.addresses.values()],
+    real: [...draft.real.values()],
     routes: [...draft.routes.values()],
     groups: [...draft.groups],
     roles: [...draft.roles],
@@ -81,6 +86,12 @@ function readUri(draft: Draft, uri: string): string | undefined {
       if (read.ok) draft.routes.set(read.prefix.text, read.prefix);
       return read.ok ? undefined : `route ${read.text}`;
     }
+    case 'real': {
+      const address = parseAddress(value);
+      if (address === undefined || isSpecialAddress(address)) return realAddressProblem(value);
+      draft.real.set(address.text, address);
+      return undefined;
+    }
     case 'group':
       draft.groups.add(value);
       return tokenProblem('group', value);
@@ -90,6 +101,11 @@ function readUri(draft: Draft, uri: string): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** Why `text` can't be a host's real address: no address, or one that isn't any single host's. */
+export function realAddressProblem(text: string): string {
+  return `real address "${text}" is no host's own; write it as 192.0.2.2 or 2001:db8::2, not loopback, link-local or multicast`;
 }
 
 /** IA5String. What is not ASCII becomes U+FFFD, which no rule allows and any terminal shows. */

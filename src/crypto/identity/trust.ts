@@ -14,7 +14,7 @@ import type { KeyObject } from 'node:crypto';
 import type { OverlayPrefix } from './address.js';
 import { openDer, parseAuthority, parseCertificate } from './certificate.js';
 import type { CaCertificate, CertificateFields, NodeCertificate } from './certificate.js';
-import { addressOutside } from './constraints.js';
+import { addressOutside, realInside } from './constraints.js';
 import type { Signed } from './der.js';
 import { publicKeyObject, verifyRaw } from './keys.js';
 import { readPemOrDer } from './pem.js';
@@ -104,6 +104,13 @@ export class TrustStore {
       return reject(
         'outside-constraints',
         `${certificate.name} claims ${outside.text}, outside its CA's ${prefixes}`,
+      );
+    }
+    const inside = realInside(this.overlayPrefixes, certificate.real);
+    if (inside !== undefined) {
+      return reject(
+        'outside-constraints',
+        `${certificate.name} claims ${inside.text} as a real address, which lies in the overlay`,
       );
     }
     return this.#remember(digest, { ok: true, certificate, authority: signer });

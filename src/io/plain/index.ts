@@ -4,15 +4,17 @@
  *   tun.ts      a device of the kernel's, through perl.ts       memory.ts   devices, sockets and time of a simulated host
  *   udp.ts      node:dgram, through queue.ts                    segment.ts  cutting offloaded packets; oracle of the native one
  *   aead.ts     node:crypto                                     clock.ts    boot time and a timer of whole milliseconds
+ *   raw.ts      whole packets, through perl.ts
  *   copy.ts     into the slots of a store                       pure.ts, address.ts, checksum.ts, readiness.ts, descriptors.ts   what these share
  *
  * Nothing here decides anything, and nothing here is fast: a packet costs a system call and a copy or two.
  */
 import { readFileSync } from 'node:fs';
-import type { Io, MicroTimer, TunDevice, TunOptions, UdpOptions, UdpSocket } from '../ports.js';
+import type { Io, MicroTimer, RawSender, TunDevice, TunOptions, UdpOptions, UdpSocket } from '../ports.js';
 import { createBootClock, createPlainTimer } from './clock.js';
 import { notify } from './perl.js';
 import { PureIo } from './pure.js';
+import { createPlainRaw } from './raw.js';
 import { createPlainTun } from './tun.js';
 import { createPlainUdp } from './udp.js';
 
@@ -42,6 +44,10 @@ class PlainIo extends PureIo implements Io {
 
   createUdp(options: UdpOptions): Promise<UdpSocket> {
     return createPlainUdp(options);
+  }
+
+  createRaw(mark: number): RawSender {
+    return createPlainRaw(mark);
   }
 
   createTimer(callback: () => void): MicroTimer {

@@ -7,6 +7,8 @@ import {
   IoError,
   type Io,
   type MicroTimer,
+  RAW_SENT,
+  type RawSender,
   type TunDevice,
   type TunFeatures,
   type TunOptions,
@@ -189,8 +191,28 @@ export interface MemoryIo extends Io {
   createUdp(options: UdpOptions): UdpSocket;
   /** Devices that are open, by name. */
   readonly tuns: ReadonlyMap<string, MemoryTun>;
+  /** Packets that raw senders sent, checksums complete. */
+  readonly resent: Uint8Array[];
   /** What `notify` was given; it answers true. */
   readonly notified: readonly string[];
+}
+
+class MemoryRaw implements RawSender {
+  constructor(private readonly sent: Uint8Array[]) {}
+
+  send(batch: PacketBatch, order: Int32Array, n: number): number {
+    for (let k = 0; k < n; k++) {
+      const i = order[k];
+      finishChecksum(batch, i);
+      this.sent.push(batch.bytes.slice(batch.offset[i], batch.offset[i] + batch.length[i]));
+      batch.status[i] = RAW_SENT;
+    }
+    return n;
+  }
+
+  close(): void {
+    // Nothing is open.
+  }
 }
 
 /** Ports of one simulated host. Time is the network's. */
@@ -200,6 +222,7 @@ export function createMemoryIo(host: MemoryHost): MemoryIo {
 
 class HostIo extends PureIo implements MemoryIo {
   readonly tuns = new Map<string, MemoryTun>();
+  readonly resent: Uint8Array[] = [];
   readonly notified: string[] = [];
   readonly cpu = { aes: true };
   readonly #later: Later;
@@ -220,6 +243,10 @@ class HostIo extends PureIo implements MemoryIo {
 
   createUdp(options: UdpOptions): UdpSocket {
     return new MemoryUdp(this.host, options, this.#later);
+  }
+
+  createRaw(): RawSender {
+    return new MemoryRaw(this.resent);
   }
 
   createTimer(callback: () => void): MicroTimer {

@@ -80,6 +80,32 @@ export function notify(state: string): boolean {
   return Boolean(process.env['NOTIFY_SOCKET']) && run(scripts.notify, state) === 0;
 }
 
+/**
+ * Sends IP packets that its standard input holds, each behind its length (2 bytes) and its IP version (1 byte). 36 is IPV6_HDRINCL, 255 IPPROTO_RAW,
+ * 41 IPPROTO_IPV6.
+ */
+const rawScript = `use Socket; my %s; sub all { my $b = ""; while (length($b) < $_[0]) { sysread(STDIN, $b, $_[0] - length($b), length($b)) or exit(0) } $b }
+  socket($s{4}, AF_INET, SOCK_RAW, 255) or exit($!); if (socket($s{6}, 10, SOCK_RAW, 255)) { setsockopt($s{6}, 41, 36, pack("I", 1)) or exit($!) }
+  setsockopt($_, SOL_SOCKET, ${SO_MARK}, pack("I", $ARGV[0])) or exit($!) for grep { defined fileno($_) } values %s; setsockopt($s{4}, SOL_SOCKET, SO_BROADCAST, 1);
+  while (1) { my ($n, $v) = unpack("nC", all(3)); my $p = all($n);
+    my $to = $v == 4 ? pack_sockaddr_in(0, substr($p, 16, 4)) : Socket::pack_sockaddr_in6(0, substr($p, 24, 16)); send($s{$v}, $p, 0, $to) }`;
+
+/** A perl that sends what `send` gives it until `close`. */
+export function openRaw(mark: number): { send(packet: Uint8Array, version: 4 | 6): void; close(): void } {
+  const child = spawn('perl', ['-e', rawScript, String(mark)], { stdio: ['pipe', 'ignore', 'ignore'] });
+  child.on('error', () => undefined);
+  child.stdin.on('error', () => undefined);
+  return {
+    send(packet, version) {
+      child.stdin.write(Buffer.of(packet.length >>> 8, packet.length & 0xff, version));
+      child.stdin.write(packet);
+    },
+    close() {
+      child.stdin.end();
+    },
+  };
+}
+
 /** Tells when a descriptor can be read, for one that Node's event loop can't watch. */
 export interface Watch {
   /** Asks for one call of `onReadable`. Asking again before that changes nothing. */

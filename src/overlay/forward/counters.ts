@@ -40,6 +40,10 @@ export const DROP_REASONS = [
   'route-down',
   // one too large for this node to keep
   'route-size',
+  // sent again as it was, which the host refused
+  'direct-refused',
+  // a rule would send it directly, but to an address of the overlay's own
+  'direct-overlay',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];
@@ -59,6 +63,9 @@ export class Counters {
   receivedBytes = 0;
   relayedPackets = 0;
   relayedBytes = 0;
+  /** Sent on by the host's own routes. */
+  directPackets = 0;
+  directBytes = 0;
   /** Frames that had arrived before: copies ahead of loss, needless retransmissions. */
   duplicates = 0;
 
@@ -97,6 +104,8 @@ export class Counters {
       receivedBytes: this.receivedBytes,
       relayedPackets: this.relayedPackets,
       relayedBytes: this.relayedBytes,
+      directPackets: this.directPackets,
+      directBytes: this.directBytes,
       duplicates: this.duplicates,
     };
   }

@@ -2,7 +2,8 @@
  * The way in, from the TUN device to the wire:
  * 1. read a batch from the device
  * 2. decide for each packet: whose is it, may it go, which neighbour is next
- * 3. leave those that a link recovers to `stored-entry.ts`, those with more than one way to `redundant-entry.ts`; cut segmentation-offload packets of the rest into datagrams' worth
+ * 3. leave those that a link recovers to `stored-entry.ts`, those with more than one way to `redundant-entry.ts`, those that don't go over the overlay to
+ *    `direct.ts`; cut segmentation-offload packets of the rest into datagrams' worth
  * 4. write routed header (`routed-run.ts`) and record header of each
  * 5. seal and send them; where the socket is full, stop reading the device until it takes them
  *
@@ -10,8 +11,13 @@
  */
 import { type PacketBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
 import type { Io, TunDevice } from '../../io/ports.js';
-import { hasManyDestinations } from '../../intercept/address.js';
-import { type FlowCache, SERVICE_DROPPED, SERVICE_UNDECIDED } from '../../intercept/flow-cache.js';
+import { hasManyDestinations, isUnicast } from '../../intercept/address.js';
+import {
+  type FlowCache,
+  SERVICE_DIRECT,
+  SERVICE_DROPPED,
+  SERVICE_UNDECIDED,
+} from '../../intercept/flow-cache.js';
 import {
   FRAGMENT_LATER,
   PacketInfo,
@@ -21,14 +27,16 @@ import {
   PROTOCOL_UDP,
 } from '../../intercept/packet.js';
 import type { Classify, RuleInput } from '../../intercept/rules.js';
+import { NO_OWNER } from '../route/prefix-table.js';
 import { ROUTED_HEADER_SIZE, SERVICE_BEST_EFFORT, SERVICE_REDUNDANT } from '../wire/routed.js';
+import type { Beyond } from './beyond.js';
 import type { Counters } from './counters.js';
 import type { Hops } from './hops.js';
 import type { IcmpWriter } from './icmp-writer.js';
 import type { RecentHeaders } from './recent-headers.js';
 import { RedundantEntry } from './redundant-entry.js';
 import { Decided, RoutedRun } from './routed-run.js';
-import type { Routes } from './routes.js';
+import type { Destination, Routes } from './routes.js';
 import type { Sender } from './sender.js';
 import type { SourceRoutes } from './source-routes.js';
 import type { Spreader } from './spreader.js';
@@ -47,6 +55,8 @@ export interface EntryParts {
   flows: FlowCache;
   icmp: IcmpWriter;
   recent: RecentHeaders;
+  /** Absent where only the overlay's own prefixes lead into the device. */
+  beyond?: Beyond;
   counters: Counters;
   self: number;
   epoch: number;
@@ -117,6 +127,7 @@ export class Entry {
       if (service[i] === SERVICE_BEST_EFFORT || !this.stored.take(i)) this.take[taken++] = i;
     }
     counters.tunReadPackets += count;
+    this.parts.beyond?.direct.flush();
     this.redundant.flush(now);
     this.stored.flush(now);
     this.carryOn(now, 0, taken);
@@ -167,8 +178,8 @@ export class Entry {
       info.version === 4
         ? routes.owner4(info.dst3)
         : routes.owner6(info.dst0, info.dst1, info.dst2, info.dst3);
-    const destination = owner >= 0 ? routes.destination(owner) : undefined;
-    if (!destination) {
+    const destination = owner >= 0 ? routes.destination(owner) : this.exitFor(owner);
+    if (!destination && (owner !== NO_OWNER || !this.parts.beyond)) {
       if (hasManyDestinations(info)) counters.dropPacket('multicast', read, i);
       else {
         counters.dropPacket('overlay-absent', read, i);
@@ -176,19 +187,29 @@ export class Entry {
       }
       return false;
     }
-    if (!this.ownsSource(info)) {
+    if (destination && !this.mayBring()) {
+      if (this.fallsBack(i)) return false;
       counters.dropPacket('foreign-source', read, i);
       return false;
     }
-    const flow = this.flowOf(now, destination.nodeId);
-    if (flows.service[flow] === SERVICE_DROPPED) {
+    const flow = this.flowOf(now, destination?.nodeId ?? 0);
+    const service = flows.service[flow]!;
+    if (service === SERVICE_DIRECT || (!destination && flows.rule[flow]! < 0)) {
+      flows.count(now, flow, 1, read.length[i]!);
+      this.sendOn(i, now);
+      return false;
+    }
+    if (service === SERVICE_DROPPED) {
       counters.dropPacket('rule', read, i);
       return false;
     }
-    const next = destination.next[flows.service[flow]!];
+    const next = destination?.next[service];
     const isSpread =
-      flows.service[flow] === SERVICE_REDUNDANT && sourceRoutes.find(now, destination.nodeId) !== undefined;
-    if (!next?.up && !isSpread) {
+      service === SERVICE_REDUNDANT &&
+      destination !== undefined &&
+      sourceRoutes.find(now, destination.nodeId) !== undefined;
+    if (!destination || (!next?.up && !isSpread)) {
+      if (destination && this.fallsBack(i)) return false;
       counters.dropPacket('no-path', read, i);
       icmp.answer(now, read, i, info, 'host-unreachable');
       return false;
@@ -234,13 +255,38 @@ export class Entry {
     return asked;
   }
 
-  private ownsSource(info: PacketInfo): boolean {
+  /** Who carries the parsed packet to a destination that `owner` says is nobody's. */
+  private exitFor(owner: number): Destination | undefined {
+    const { dst0, dst1, dst2, dst3 } = this.info;
+    return owner === NO_OWNER && isUnicast(dst0, dst1, dst2, dst3) ? this.parts.routes.exit() : undefined;
+  }
+
+  /** Whether the parsed packet's source is this node's, or an outside one that this node as an exit answers for. */
+  private mayBring(): boolean {
     const { routes, self } = this.parts;
-    const owner =
-      info.version === 4
-        ? routes.owner4(info.src3)
-        : routes.owner6(info.src0, info.src1, info.src2, info.src3);
-    return owner >= 0 && routes.destination(owner).nodeId === self;
+    const { version, src0, src1, src2, src3 } = this.info;
+    const owner = version === 4 ? routes.owner4(src3) : routes.owner6(src0, src1, src2, src3);
+    if (owner >= 0) return routes.destination(owner).nodeId === self;
+    return owner === NO_OWNER && routes.outside.forOthers && isUnicast(src0, src1, src2, src3);
+  }
+
+  /** Sends packet `i`, which the overlay can't carry, by the host's own routes, if it may go there. */
+  private fallsBack(i: number): boolean {
+    const { beyond } = this.parts;
+    if (!beyond?.fallback || beyond.staysInside(this.info)) return false;
+    beyond.direct.take(i);
+    return true;
+  }
+
+  /** Sends packet `i` by the host's own routes, as a rule says; but the overlay's own addresses mean nothing there. */
+  private sendOn(i: number, now: number): void {
+    const { beyond, counters, icmp, read } = this.parts;
+    if (beyond && !beyond.staysInside(this.info)) {
+      beyond.direct.take(i);
+      return;
+    }
+    counters.dropPacket('direct-overlay', read, i);
+    icmp.answer(now, read, i, this.info, 'prohibited');
   }
 
   /** Cuts `take[done..taken)` into `out`, as far as it holds them; returns how many packets of the read that were. */

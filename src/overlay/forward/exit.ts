@@ -1,5 +1,6 @@
 import { PACKET_PARTIAL, type PacketBatch } from '../../io/batch.js';
 import type { TunDevice } from '../../io/ports.js';
+import { isUnicast } from '../../intercept/address.js';
 import { applyEcn, PacketInfo, PARSE_OK, parsePacket, setTtl } from '../../intercept/packet.js';
 import {
   FLAG_GROUP,
@@ -11,12 +12,13 @@ import {
   readSource,
   readTtl,
 } from '../wire/routed.js';
+import { NO_OWNER } from '../route/prefix-table.js';
 import type { Counters } from './counters.js';
 import type { Routes } from './routes.js';
 
 /**
- * The way out, for data frames addressed to this node: the inner source must be owned by the frame's source, the inner destination by us; TTL
- * and ECN are written into the packet (RFC 6040 §4.2), which so far nobody has touched; then the batch goes to the TUN device.
+ * The way out, for data frames addressed to this node: the inner source must be owned by the frame's source, the inner destination by us, or one
+ * of them be nobody's and the frame come from this node's exit, or to this node as one; TTL and ECN are written into the packet (RFC 6040 §4.2), which so far nobody has touched; then the batch goes to the TUN device.
  */
 export class Exit {
   private readonly order: Int32Array;
@@ -106,7 +108,8 @@ export class Exit {
     ) {
       return true;
     }
-    if (this.ownerOf(src0, src1, src2, src3) !== node) return false;
+    const owner = this.ownerOf(src0, src1, src2, src3);
+    if (owner !== node && !(owner === NO_OWNER && node === this.routes.exit()?.nodeId)) return false;
     lastSource[0] = src0;
     lastSource[1] = src1;
     lastSource[2] = src2;
@@ -118,13 +121,15 @@ export class Exit {
 
   private destinationIsOurs(): boolean {
     const { dst0, dst1, dst2, dst3 } = this.info;
-    return this.ownerOf(dst0, dst1, dst2, dst3) === this.self;
+    const owner = this.ownerOf(dst0, dst1, dst2, dst3);
+    if (owner === this.self) return true;
+    return owner === NO_OWNER && this.routes.outside.forOthers && isUnicast(dst0, dst1, dst2, dst3);
   }
 
-  /** Node id of the owner; -1 for nobody. */
+  /** Node id of the owner, NO_OWNER outside the overlay, NOBODY inside it. */
   private ownerOf(w0: number, w1: number, w2: number, w3: number): number {
     const { routes } = this;
     const index = this.info.version === 4 ? routes.owner4(w3) : routes.owner6(w0, w1, w2, w3);
-    return index < 0 ? -1 : routes.destination(index).nodeId;
+    return index < 0 ? index : routes.destination(index).nodeId;
   }
 }

@@ -3,6 +3,15 @@ import type { Neighbour } from './neighbour.js';
 
 /** Services that a frame can name. */
 const SERVICES = 16;
+/** What becomes of traffic between the overlay and addresses that are nobody's in it. */
+export interface Outside {
+  /** Node id of the exit that carries this node's; 0: none does. */
+  readonly through: number;
+  /** Whether this node carries that of others. */
+  readonly forOthers: boolean;
+}
+
+const NOTHING_OUTSIDE: Outside = { through: 0, forOthers: false };
 
 /** Where packets for one node go now, and the sequence that numbers ours to it. Survives a change of tables. */
 export interface Destination {
@@ -25,7 +34,10 @@ export class Routes {
   private byIndex: Destination[] = [];
   private readonly byId = new Map<number, Destination>();
 
-  constructor(private readonly neighbours: ReadonlyMap<number, Neighbour>) {}
+  constructor(
+    private readonly neighbours: ReadonlyMap<number, Neighbour>,
+    readonly outside: Outside = NOTHING_OUTSIDE,
+  ) {}
 
   install(tables: ForwardingTables): void {
     this.tables = tables;
@@ -67,6 +79,13 @@ export class Routes {
       used.push(destination.nodeId);
     }
     return used;
+  }
+
+  /** The exit that carries this node's traffic to outside addresses; undefined unless its certificate lets it. */
+  exit(): Destination | undefined {
+    const { tables, outside } = this;
+    const index = tables && outside.through !== 0 ? tables.indexOf(outside.through) : -1;
+    return index >= 0 && tables!.isExit(index) ? this.byIndex[index] : undefined;
   }
 
   /** undefined for a node that the tables don't hold. */

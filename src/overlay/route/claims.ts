@@ -43,8 +43,13 @@ export function resolveClaims(certificates: readonly RouteCertificate[]): Claims
 }
 
 function claimsOf(certificate: RouteCertificate, owner: number): Claim[] {
-  const { addresses, routes } = certificate;
-  const hosts = addresses.map(({ bytes }) => ({ bytes, length: bytes.length * 8, owner, certificate }));
+  const { addresses, real = [], routes } = certificate;
+  const hosts = [...addresses, ...real].map(({ bytes }) => ({
+    bytes,
+    length: bytes.length * 8,
+    owner,
+    certificate,
+  }));
   return hosts.concat(
     routes.map(({ bytes, length }) => ({ bytes: masked(bytes, length), length, owner, certificate })),
   );

@@ -20,7 +20,11 @@ export interface RouteCertificate {
   readonly publicKey: Uint8Array;
   /** Overlay addresses, 4 or 16 bytes each, network order. */
   readonly addresses: readonly { readonly bytes: Uint8Array }[];
+  /** The host's own addresses outside the overlay, likewise. */
+  readonly real?: readonly { readonly bytes: Uint8Array }[];
   readonly routes: readonly Prefix[];
+  /** Such as `exit`. */
+  readonly roles?: readonly string[];
   /** ms of wall-clock time since 1970. */
   readonly notBefore: number;
   readonly notAfter: number;

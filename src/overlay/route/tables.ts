@@ -4,7 +4,7 @@
  *
  * buffers[0] nodes, columns of 32-bit words, `n` each:    words of its head: n, own index, hash slots
  *   node id · next hop by each metric (3) · cost by each, µs (3) · round trip, µs · hops · first IPv4 · first IPv6 (4) · what there is (1 IPv4, 2
- *   IPv6) · end of name
+ *   IPv6, 4 exit) · end of name
  *   then `slots` words: node index + 1 by hash of the node id, 0 empty
  * buffers[1] names, UTF-8, one behind the other
  * buffers[2..5] the prefix table
@@ -59,6 +59,9 @@ const NAMED_COLUMNS = [
 ] as const;
 const HAS_V4 = 1;
 const HAS_V6 = 2;
+const IS_EXIT = 4;
+/** Role of a node that carries others' traffic to the Internet. */
+export const ROLE_EXIT = 'exit';
 /** Cost of what cannot be reached. */
 export const NO_COST = 0xffffffff;
 
@@ -96,7 +99,7 @@ function nodeWords({ certificate, ways }: TableNode): number[] {
     reliable.hops,
     v4 ? readU32(v4, 0) : 0,
     ...[0, 4, 8, 12].map((at) => (v6 ? readU32(v6, at) : 0)),
-    (v4 ? HAS_V4 : 0) | (v6 ? HAS_V6 : 0),
+    (v4 ? HAS_V4 : 0) | (v6 ? HAS_V6 : 0) | (certificate.roles?.includes(ROLE_EXIT) ? IS_EXIT : 0),
   ];
 }
 
@@ -201,6 +204,11 @@ export class ForwardingTables {
 
   hasAddress6(index: number): boolean {
     return (this.columns.has[index] & HAS_V6) !== 0;
+  }
+
+  /** Whether the node's certificate lets it carry others' traffic to the Internet. */
+  isExit(index: number): boolean {
+    return (this.columns.has[index] & IS_EXIT) !== 0;
   }
 
   /** The node's first IPv4 address as an unsigned number, 0 where it has none. */

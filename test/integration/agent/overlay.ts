@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, expect, vi } from 'vitest';
 import { ControlClient } from '../../../src/control/client.js';
 import { Ground, Host, isRoot, type Outcome, type Program } from '../../support/net.js';
-import { lifetime, type Lifetime, TestAuthority } from '../../support/pki/authority.js';
+import { lifetime, type Lifetime, type NodeClaims, TestAuthority } from '../../support/pki/authority.js';
 
 /** CAUSEWAY_BIN: another build. */
 export const BIN = process.env['CAUSEWAY_BIN'] ?? join(import.meta.dirname, '../../../bin/causeway');
@@ -26,6 +26,8 @@ export interface AgentChanges {
   /** More YAML, or other values of the keys below. */
   peers?: string;
   rules?: string;
+  /** All of `intercept`, instead of its rules alone. */
+  intercept?: string;
   listen?: string;
   tun?: string;
   pki?: string;
@@ -65,7 +67,7 @@ export class Agent {
   /** Writes the configuration, changed as told from now on. */
   configure(changes: AgentChanges = {}): void {
     this.changes = { ...this.changes, ...changes };
-    const { peers = '[]', rules, listen, tun, pki, more = '' } = this.changes;
+    const { peers = '[]', rules, intercept, listen, tun, pki, more = '' } = this.changes;
     const { name } = this;
     const lines = [
       `node: ${name}`,
@@ -74,6 +76,7 @@ export class Agent {
       `tun: ${tun ?? '{name: cw0, mtu: 1380}'}`,
       `peers: ${peers}`,
       ...(rules === undefined ? [] : [`intercept: {rules: ${rules}}`]),
+      ...(intercept === undefined ? [] : [`intercept: ${intercept}`]),
       `control: {socket: ${this.socket}}`,
       more,
     ];
@@ -160,7 +163,13 @@ export class Overlay {
   }
 
   /** An agent on a host, not started; certificates are written, and a configuration. */
-  async agent(host: Host, changes: AgentChanges = {}, name = host.name, life?: Lifetime): Promise<Agent> {
+  async agent(
+    host: Host,
+    changes: AgentChanges = {},
+    name = host.name,
+    life?: Lifetime,
+    claims?: NodeClaims,
+  ): Promise<Agent> {
     this.authority ??= TestAuthority.create(
       Date.now(),
       `CA ${this.net}`,
@@ -169,7 +178,7 @@ export class Overlay {
     const authority = await this.authority;
     const agent = new Agent(host, name, this.net, ++this.agents, this.directory, changes);
     const addresses = `${agent.v4},${agent.v6}`;
-    await authority.writeNode(this.directory, name, addresses, life ?? lifetime(Date.now()));
+    await authority.writeNode(this.directory, name, addresses, life ?? lifetime(Date.now()), claims);
     agent.configure();
     return agent;
   }

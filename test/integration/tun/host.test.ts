@@ -11,7 +11,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createBatch } from '../../../src/io/batch.js';
 import { createPlainIo } from '../../../src/io/plain/index.js';
 import type { TunDevice } from '../../../src/io/ports.js';
-import { HostInterception, removeLeftovers, routingTable, type HostInput } from '../../../src/tun/index.js';
+import {
+  HostInterception,
+  hostTools,
+  removeLeftovers,
+  routingTable,
+  type HostInput,
+} from '../../../src/tun/index.js';
 import { packetInto } from '../../unit/io/batches.js';
 import { buildPacket } from '../../unit/io/packets.js';
 import { until } from '../../unit/io/conformance.js';
@@ -49,7 +55,7 @@ describe.skipIf(!usable)('the host around a TUN device (needs root and /dev/net/
     await namespace.run('ip', 'route', 'add', 'default', 'via', '192.0.2.254');
     await namespace.run('ip', '-6', 'address', 'add', '2001:db8::1/64', 'dev', 'under', 'nodad');
     await namespace.run('ip', '-6', 'route', 'add', 'default', 'via', '2001:db8::fe');
-    interception = new HostInterception(NAME, { namespace: namespace.name });
+    interception = new HostInterception(NAME, hostTools(NAME, { namespace: namespace.name }));
   });
   afterEach(async () => {
     for (const tun of tuns) tun.close();
@@ -97,7 +103,15 @@ describe.skipIf(!usable)('the host around a TUN device (needs root and /dev/net/
     for (const family of ['-4', '-6']) {
       const rules = (await namespace.ip(family, '-N', 'rule')).filter((rule) => rule['table'] === TABLE);
       expect(rules).toEqual([
-        { priority: 7100, not: null, src: 'all', fwmark: '0xca75', table: TABLE, protocol: '203' },
+        {
+          priority: 7100,
+          not: null,
+          src: 'all',
+          fwmark: '0xca75',
+          fwmask: '0xfffffffd',
+          table: TABLE,
+          protocol: '203',
+        },
       ]);
     }
     const routes = [
@@ -173,12 +187,12 @@ describe.skipIf(!usable)('the host around a TUN device (needs root and /dev/net/
   it('follows a change of the routed subnets', async () => {
     await openTun();
     await interception.apply(input);
-    await interception.setRouted(['10.21.0.0/16', 'fd20::/64']);
+    await interception.setRouted({ prefixes: ['10.21.0.0/16', 'fd20::/64'], real: [], exit: false });
     expect(await routeTo('10.21.0.1')).toMatchObject({ dev: NAME, prefsrc: '10.77.0.1' });
     expect(await routeTo('fd20::1')).toMatchObject({ dev: NAME, prefsrc: 'fd77::1' });
     expect(await routeTo('10.20.0.1')).toMatchObject({ dev: 'under' });
-    await interception.setRouted(['10.21.0.0/16', 'fd20::/64']);
-    await interception.setRouted([]);
+    await interception.setRouted({ prefixes: ['10.21.0.0/16', 'fd20::/64'], real: [], exit: false });
+    await interception.setRouted({ prefixes: [], real: [], exit: false });
     expect(await routeTo('10.21.0.1')).toMatchObject({ dev: 'under' });
     expect(await routeTo('10.77.0.1')).toMatchObject({ type: 'local' });
   });
@@ -211,7 +225,7 @@ describe.skipIf(!usable)('the host around a TUN device (needs root and /dev/net/
     for (const target of ['10.77.0.5', 'fd77::5'])
       await expect(namespace.ip('route', 'get', target)).rejects.toThrow();
     expect(await dump()).not.toBe(before);
-    const next = new HostInterception(NAME, { namespace: namespace.name });
+    const next = new HostInterception(NAME, hostTools(NAME, { namespace: namespace.name }));
     expect((await next.prepare()).sort()).toEqual([
       `IPv4 route unreachable 10.77.0.0/16 in table ${TABLE}`,
       `IPv4 rule 7100 to table ${TABLE}`,
@@ -219,14 +233,14 @@ describe.skipIf(!usable)('the host around a TUN device (needs root and /dev/net/
       `IPv6 rule 7100 to table ${TABLE}`,
     ]);
     await expect.poll(dump, WAIT).toBe(before);
-    expect(await removeLeftovers(NAME, { namespace: namespace.name })).toEqual([]);
+    expect(await removeLeftovers(NAME, hostTools(NAME, { namespace: namespace.name }))).toEqual([]);
     expect(await dump()).toBe(before);
   });
 
   it('removes nothing of another agent’s or of the administrator’s', async () => {
     const other = `cwo${process.pid}`;
     await openTun(other);
-    await new HostInterception(other, { namespace: namespace.name }).apply({
+    await new HostInterception(other, hostTools(other, { namespace: namespace.name })).apply({
       ...input,
       tun: { name: other, mtu: 1380 },
       addresses: ['10.78.0.1'],
@@ -246,7 +260,7 @@ describe.skipIf(!usable)('the host around a TUN device (needs root and /dev/net/
   it('neither takes over nor removes a device that has the name', async () => {
     await namespace.run('ip', 'tuntap', 'add', 'dev', NAME, 'mode', 'tun');
     await expect(interception.prepare()).rejects.toMatchObject({ name: 'HostError', code: 'name-taken' });
-    expect(await removeLeftovers(NAME, { namespace: namespace.name })).toEqual([]);
+    expect(await removeLeftovers(NAME, hostTools(NAME, { namespace: namespace.name }))).toEqual([]);
     expect(await namespace.ip('link', 'show', 'dev', NAME)).toHaveLength(1);
   });
 
@@ -259,7 +273,7 @@ describe.skipIf(!usable)('the host around a TUN device (needs root and /dev/net/
     const { families, warnings } = await interception.apply(input);
     expect(families).toEqual([4]);
     expect(warnings).toEqual([expect.stringContaining('IPv6 is switched off on this host')]);
-    await interception.setRouted(['fd20::/64', '10.21.0.0/16']);
+    await interception.setRouted({ prefixes: ['fd20::/64', '10.21.0.0/16'], real: [], exit: false });
     expect(await namespace.run('ping', '-c', '1', '-W', '2', '10.21.0.5')).toContain('1 received');
     await interception.revert();
     tun.close();

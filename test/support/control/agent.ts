@@ -40,6 +40,7 @@ export const STATUS: Status = {
     tunOut: traffic(2),
     udpIn: traffic(3),
     udpOut: traffic(4),
+    direct: traffic(6),
     relayed: traffic(5),
     drops: { 'no-route': 7 },
   },

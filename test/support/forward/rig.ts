@@ -7,7 +7,7 @@
  * Node n owns 10.0.0.n and fd77::n of the overlay 10.0.0.0/16, fd77::/16. NEAR is reached over IPv4, SIDE over IPv6.
  */
 import { FlowCache } from '../../../src/intercept/flow-cache.js';
-import { compileRules, type Rule } from '../../../src/intercept/rules.js';
+import { compileRules, type Rule, type RulePrefix } from '../../../src/intercept/rules.js';
 import type { ServiceDefaults } from '../../../src/intercept/services.js';
 import { SourceBuckets } from '../../../src/rate-limit/source-buckets.js';
 import { TokenBucket } from '../../../src/rate-limit/token-bucket.js';
@@ -17,15 +17,19 @@ import {
   createMemoryNetwork,
   type MemoryDatagram,
   type MemoryNetwork,
+  type MemoryIo,
   type MemoryTun,
 } from '../../../src/io/plain/index.js';
 import { formatAddress, parseAddress } from '../../../src/io/address.js';
 import { createPlainAead } from '../../../src/io/plain/aead.js';
-import type { Aead, Io, UdpSocket } from '../../../src/io/ports.js';
+import type { Aead, UdpSocket } from '../../../src/io/ports.js';
 import { ReplayWindow } from '../../../src/crypto/replay-window.js';
 import { SessionSet } from '../../../src/crypto/session.js';
 import { writeEndpoint } from '../../../src/agent/endpoint.js';
+import { parseRulePrefix } from '../../../src/agent/config/address.js';
+import { DirectPath } from '../../../src/intercept/direct.js';
 import { Arrival } from '../../../src/overlay/forward/arrival.js';
+import { Beyond } from '../../../src/overlay/forward/beyond.js';
 import { ControlRecords } from '../../../src/overlay/forward/control-records.js';
 import { Counters } from '../../../src/overlay/forward/counters.js';
 import { Entry } from '../../../src/overlay/forward/entry.js';
@@ -38,7 +42,7 @@ import { IcmpWriter } from '../../../src/overlay/forward/icmp-writer.js';
 import { LaneTable } from '../../../src/overlay/forward/lanes.js';
 import type { Neighbour } from '../../../src/overlay/forward/neighbour.js';
 import { RecentHeaders } from '../../../src/overlay/forward/recent-headers.js';
-import { Routes } from '../../../src/overlay/forward/routes.js';
+import { type Outside, Routes } from '../../../src/overlay/forward/routes.js';
 import { Sender } from '../../../src/overlay/forward/sender.js';
 import { SourceRoutes } from '../../../src/overlay/forward/source-routes.js';
 import { LANE_BEST_EFFORT, LANES } from '../../../src/overlay/wire/lanes.js';
@@ -67,6 +71,9 @@ export const EPOCH = 0xbeef;
 /** IPv6 addresses are written out for `prefixOf`. */
 const six = (n: number): string => `fd77:0:0:0:0:0:0:${n.toString(16)}`;
 const four = (n: number): string => `10.0.0.${n}`;
+
+/** A node's address outside the overlay. */
+const realOf = (n: number): string => `198.51.100.${n}`;
 
 /** Most sessions of a neighbour. */
 const SESSIONS = 2;
@@ -104,12 +111,16 @@ export function rigTables(nextHops: Readonly<Record<number, number>> = NEXT_HOPS
     const addresses =
       nodeId === LOST ? [prefixOf(four(nodeId))] : [prefixOf(four(nodeId)), prefixOf(six(nodeId))];
     const routes = nodeId === FAR ? [prefixOf('10.0.20.0/24')] : [];
+    const real = [prefixOf(realOf(nodeId))];
+    const roles = nodeId === SIDE ? ['exit'] : [];
     const certificate = {
       name: `n${nodeId}`,
       nodeId,
       publicKey: new Uint8Array(32),
       addresses,
+      real,
       routes,
+      roles,
       notBefore: 0,
       notAfter: 9e15,
     };
@@ -118,8 +129,12 @@ export function rigTables(nextHops: Readonly<Record<number, number>> = NEXT_HOPS
   const owned: OwnedPrefix[] = [
     { ...prefixOf('10.0.0.0/16'), owner: NOBODY },
     { ...prefixOf('fd77:0:0:0:0:0:0:0/16'), owner: NOBODY },
-    ...nodes.flatMap(({ certificate: { addresses, routes } }, owner) =>
-      [...(addresses as OwnedPrefix[]), ...routes].map(({ bytes, length }) => ({ bytes, length, owner })),
+    ...nodes.flatMap(({ certificate: { addresses, real, routes } }, owner) =>
+      [...(addresses as OwnedPrefix[]), ...(real as OwnedPrefix[]), ...routes].map(({ bytes, length }) => ({
+        bytes,
+        length,
+        owner,
+      })),
     ),
   ];
   return new ForwardingTables(encodeTables(nodes, ids.indexOf(SELF), PrefixTable.build(owned)).buffers);
@@ -271,6 +286,9 @@ class NarrowUdp implements UdpSocket {
 }
 
 export interface RigOptions {
+  /** What goes beyond the overlay; by default nothing does. */
+  beyond?: { fallback: boolean };
+  outside?: Outside;
   rules?: readonly Rule[];
   /** Packets of a read, and datagrams of an outgoing batch. */
   readCapacity?: number;
@@ -290,7 +308,7 @@ export interface RigOptions {
 export class ForwardRig {
   readonly time = new TestTime();
   readonly network = createMemoryNetwork(this.time);
-  readonly io: Io;
+  readonly io: MemoryIo;
   readonly tun: MemoryTun;
   readonly udp: NarrowUdp;
   readonly aead: Aead;
@@ -338,7 +356,7 @@ export class ForwardRig {
     const { tun, udp, aead, counters, lanes, recent } = this;
     const bucket = () => new TokenBucket(tokens, NEVER, 0);
     const sender = new Sender(udp, aead, counters, ({ nodeId }) => this.busy.push(nodeId));
-    this.routes = new Routes(this.neighbours);
+    this.routes = new Routes(this.neighbours, options.outside);
     const { routes } = this;
     this.control = new ControlRecords(sender);
     const icmp = new IcmpWriter(tun, bucket(), (version) => routes.address(SELF, version));
@@ -411,6 +429,9 @@ export class ForwardRig {
     const read = createBatch(1 << 18, readCapacity);
     const out = createBatch(1 << 18, outCapacity);
     const whenWritable = (callback: () => void) => udp.onWritable(callback);
+    const direct = new DirectPath(io, io.createRaw(0), counters, read, 1 << 18, outCapacity);
+    const overlay = ['10.0.0.0/16', 'fd77::/16'].map((text) => parseRulePrefix(text) as RulePrefix);
+    const beyond = options.beyond && new Beyond(direct, { ...options.beyond, overlay });
     this.entry = new Entry(
       {
         io,
@@ -424,6 +445,7 @@ export class ForwardRig {
         icmp,
         recent,
         counters,
+        ...(beyond && { beyond }),
         self: SELF,
         epoch: EPOCH,
         outerClass,

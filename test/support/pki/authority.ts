@@ -23,6 +23,14 @@ export interface Lifetime {
   notAfter: number;
 }
 
+/** What a node's certificate says beside its overlay addresses. */
+export interface NodeClaims {
+  real?: readonly string[];
+  routes?: readonly string[];
+  groups?: readonly string[];
+  roles?: readonly string[];
+}
+
 export const lifetime = (now: number, days = 365): Lifetime => ({
   notBefore: now - DAY_MS,
   notAfter: now + days * DAY_MS,
@@ -48,10 +56,24 @@ export class TestAuthority {
    * Writes `ca.crt`, `NAME.crt`, `NAME.key` and `NAME.yaml` into the directory and returns the last one's path. `address`: one or more,
    * with commas between them.
    */
-  async writeNode(directory: string, name: string, address: string, life: Lifetime): Promise<string> {
+  async writeNode(
+    directory: string,
+    name: string,
+    address: string,
+    life: Lifetime,
+    claims: NodeClaims = {},
+  ): Promise<string> {
     const key = privateKeyFromSeed(randomBytes(32));
     const addresses = address.split(',').map((text) => parseAddress(text)!);
-    const request = { name, addresses, routes: [], groups: [], roles: [] };
+    const { real = [], routes = [], groups = [], roles = [] } = claims;
+    const request = {
+      name,
+      addresses,
+      real: real.map((text) => parseAddress(text)!),
+      routes: routes.map(readPrefix),
+      groups,
+      roles,
+    };
     const term = { serial: randomBytes(SERIAL_LENGTH), ...life };
     const made = await issueNode(request, term, rawPublicKey(key), this.certificate, this.key);
     if (!made.ok) throw new Error(made.text);

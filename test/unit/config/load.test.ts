@@ -30,7 +30,7 @@ describe('a configuration that is right', () => {
       tun: { name: 'cw0', mtu: 1380 },
       peers: [],
       mesh: 'configured',
-      intercept: { mode: 'split', participants: false, rules: [] },
+      intercept: { mode: 'split', participants: false, fallback: 'refuse', rules: [] },
       services: { default: { tcp: 1, udp: 0, other: 0 } },
       links: { outerDscp: 0 },
       names: { enabled: false, zone: 'causeway', port: 53 },
@@ -134,7 +134,7 @@ describe('a configuration that is wrong', () => {
     [
       'unknown key without a value',
       'zzzz:',
-      'zzzz: unknown key; known here: node, pki, listen, tun, peers, mesh, intercept, services, links, names, control, log',
+      'zzzz: unknown key; known here: node, pki, listen, tun, peers, mesh, intercept, forward, services, links, names, control, log',
       3,
       1,
     ],
@@ -237,7 +237,7 @@ describe('a configuration that is wrong', () => {
     [
       'service of a drop',
       'intercept: {rules: [{do: drop, service: best-effort}]}',
-      'intercept.rules[0].service: a dropped packet has no service; remove the key',
+      'intercept.rules[0].service: only what goes over the overlay has a service; remove the key',
       3,
       32,
     ],
@@ -288,12 +288,6 @@ describe('a configuration that is wrong', () => {
   });
 
   test.each([
-    ['intercept: {mode: full}', "intercept.mode: intercept.mode full isn't available in this version", 13],
-    [
-      'intercept: {participants: true}',
-      "intercept.participants: intercept.participants true isn't available in this version",
-      13,
-    ],
     [
       'intercept: {rules: [{do: overlay, service: intrusion-tolerant}]}',
       "intercept.rules[0].service: service intrusion-tolerant isn't available in this version",
@@ -308,14 +302,10 @@ describe('a configuration that is wrong', () => {
     expect(refusal(BASE + rest)).toEqual([`${FILE}:3:${column}: ${message}`]);
   });
 
-  test('a way to form the mesh that there is not is refused', () => {
-    expect(config('mesh: auto').mesh).toBe('auto');
-    expect(refusal(`${BASE}mesh: full`)).toEqual([`${FILE}:3:1: mesh: use configured or auto`]);
-  });
-
-  test('direct is refused with the reason', () => {
-    const [line] = refusal(`${BASE}intercept: {rules: [{do: direct}]}`);
-    expect(line).toContain("intercept.rules[0].do: direct needs intercept.mode full, which isn't available");
+  test('an exit is refused where not everything is intercepted', () => {
+    expect(refusal(`${BASE}intercept: {exit: gw}`)).toEqual([
+      `${FILE}:3:13: intercept.exit: an exit needs mode full beside it`,
+    ]);
   });
 
   test('a CRL is refused rather than ignored', () => {

@@ -50,6 +50,7 @@ describe('names', () => {
 describe('a node certificate', () => {
   it('says what was asked for', async () => {
     const wanted = request('db1', {
+      real: ['192.0.2.1', '2001:db8::1'],
       routes: ['10.20.0.0/16', 'fd99::/64'],
       groups: ['db', 'eu'],
       roles: ['relay'],
@@ -59,6 +60,7 @@ describe('a node certificate', () => {
       name: 'db1',
       nodeId: nodeIdOf('db1'),
       addresses: [address('10.77.0.1'), address('fd77::1')],
+      real: [address('192.0.2.1'), address('2001:db8::1')],
       routes: [prefix('10.20.0.0/16'), prefix('fd99::/64')],
       groups: ['db', 'eu'],
       roles: ['relay'],
@@ -142,6 +144,10 @@ describe('a CA certificate', () => {
   it('signs no address outside its prefixes', () => {
     expect(requestProblem(request('a'), ca.certificate)).toBeUndefined();
     expect(requestProblem(request('a', { addresses: ['10.78.0.1'] }), ca.certificate)).toContain('10.78.0.1');
+    expect(requestProblem(request('a', { real: ['10.77.9.9'] }), ca.certificate)).toContain(
+      '10.77.9.9 lies in the overlay',
+    );
+    expect(requestProblem(request('a', { real: ['127.0.0.1'] }), ca.certificate)).toContain('127.0.0.1');
     expect(requestProblem(request('A'), ca.certificate)).toContain('"a"');
     expect(requestProblem(request('a', { groups: ['D B'] }), ca.certificate)).toContain('D B');
   });

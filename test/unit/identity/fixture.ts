@@ -63,11 +63,12 @@ export async function makeCa(
 
 export function request(
   name: string,
-  parts: Partial<Record<'addresses' | 'routes' | 'groups' | 'roles', string[]>> = {},
+  parts: Partial<Record<'addresses' | 'real' | 'routes' | 'groups' | 'roles', string[]>> = {},
 ): NodeRequest {
   return {
     name,
     addresses: (parts.addresses ?? ['10.77.0.1', 'fd77::1']).map(address),
+    real: (parts.real ?? []).map(address),
     routes: (parts.routes ?? []).map(prefix),
     groups: parts.groups ?? [],
     roles: parts.roles ?? [],

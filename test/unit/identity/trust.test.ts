@@ -50,6 +50,17 @@ describe('a trust store', () => {
     });
   });
 
+  it("takes no real address inside any overlay's prefixes", async () => {
+    const both = TrustStore.fromPem(ca.pem + other.pem);
+    const sly = await makeNode(ca, request('x', { real: ['10.88.0.1'] }));
+    expect(both.verify(sly.certificate.der, SPRING)).toMatchObject({
+      ok: false,
+      reason: 'outside-constraints',
+    });
+    const honest = await makeNode(ca, request('y', { real: ['192.0.2.1'] }));
+    expect(both.verify(honest.certificate.der, SPRING).ok).toBe(true);
+  });
+
   it('does not constrain routes', async () => {
     const gateway = await makeNode(ca, request('gw', { routes: ['192.168.0.0/16'] }));
     expect(trust.verify(gateway.certificate.der, SPRING).ok).toBe(true);

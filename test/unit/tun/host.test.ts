@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { HostInterception, removeLeftovers } from '../../../src/tun/host.js';
+import {
+  type Destinations,
+  HostInterception,
+  type HostTools,
+  removeLeftovers,
+} from '../../../src/tun/host.js';
 import { ipRunner, runBatch, type IpResult, type RunIp } from '../../../src/tun/ip.js';
 import { routingTable, type HostInput } from '../../../src/tun/plan.js';
 
@@ -29,6 +34,14 @@ function fakeIp(...answers: [RegExp, Partial<IpResult>][]): RunIp & { calls: str
   };
   return Object.assign(run, { calls });
 }
+
+/** Without nftables and settings, which a host may do without. */
+function tools(ip: RunIp): HostTools {
+  const nft: RunIp = () => Promise.resolve({ status: 1, stdout: '', stderr: 'No such file or directory' });
+  return { ip, nft, sysctls: { set: () => false, restore: () => [] } };
+}
+
+const to = (prefixes: string[]): Destinations => ({ prefixes, real: [], exit: false });
 
 const absent: [RegExp, Partial<IpResult>] = [/link show/, { stderr: 'Device "cw0" does not exist.' }];
 const rule = (fields: object) => ({
@@ -101,13 +114,15 @@ describe('interception', () => {
       [/-4 -batch/, { stderr: 'RTNETLINK answers: File exists\nCommand failed -:3\n' }],
       [/-4 -N -j rule/, { stdout: JSON.stringify([rule({})]) }],
     );
-    await expect(new HostInterception('cw0', {}, run).apply(input)).rejects.toMatchObject({ code: 'exists' });
+    await expect(new HostInterception('cw0', tools(run)).apply(input)).rejects.toMatchObject({
+      code: 'exists',
+    });
     expect(run.calls).toContain(`-4 -force -batch - < rule del pref 7100 table ${TABLE} protocol 203\n`);
   });
 
   it('works without IPv6 where the host has none, and says so', async () => {
     const stderr = 'Error: ipv6: IPv6 is disabled on this device.\nCommand failed -:1\n';
-    const interception = new HostInterception('cw0', {}, fakeIp([/-6 -batch/, { stderr }]));
+    const interception = new HostInterception('cw0', tools(fakeIp([/-6 -batch/, { stderr }])));
     const { families, warnings } = await interception.apply(input);
     expect(families).toEqual([4]);
     expect(warnings).toEqual([expect.stringContaining('IPv6 is switched off on this host')]);
@@ -115,24 +130,24 @@ describe('interception', () => {
 
   it('does not work without IPv4', async () => {
     const stderr = 'RTNETLINK answers: Address family not supported by protocol\nCommand failed -:1\n';
-    const interception = new HostInterception('cw0', {}, fakeIp([/-4 -batch/, { stderr }]));
+    const interception = new HostInterception('cw0', tools(fakeIp([/-4 -batch/, { stderr }])));
     await expect(interception.apply(input)).rejects.toMatchObject({ code: 'no-family' });
   });
 
   it('takes a refused tuning for a warning, but no missing permission', async () => {
     const refusal = (stderr: string) =>
       fakeIp([/addrgenmode/, { stderr: `RTNETLINK answers: ${stderr}\nCommand failed -:1\n` }]);
-    const { warnings } = await new HostInterception('cw0', {}, refusal('Operation not supported')).apply(
+    const { warnings } = await new HostInterception('cw0', tools(refusal('Operation not supported'))).apply(
       input,
     );
     expect(warnings).toEqual(['ip link set dev cw0 addrgenmode none: Operation not supported']);
-    const denied = new HostInterception('cw0', {}, refusal('Operation not permitted'));
+    const denied = new HostInterception('cw0', tools(refusal('Operation not permitted')));
     await expect(denied.apply(input)).rejects.toMatchObject({ code: 'not-permitted' });
   });
 
   it('refuses a name that is taken before it touches anything', async () => {
     const run = fakeIp();
-    await expect(new HostInterception('cw0', {}, run).prepare()).rejects.toMatchObject({
+    await expect(new HostInterception('cw0', tools(run)).prepare()).rejects.toMatchObject({
       code: 'name-taken',
       message: 'an interface named cw0 exists already: stop its owner, or choose another tun.name',
     });
@@ -141,11 +156,11 @@ describe('interception', () => {
 
   it('runs calls in the order in which they were made', async () => {
     const run = fakeIp(absent);
-    const interception = new HostInterception('cw0', {}, run);
+    const interception = new HostInterception('cw0', tools(run));
     await Promise.all([
       interception.apply(input),
-      interception.setRouted(['10.20.0.0/16']),
-      interception.setRouted([]),
+      interception.setRouted(to(['10.20.0.0/16'])),
+      interception.setRouted(to([])),
       interception.revert(),
     ]);
     const steps = run.calls
@@ -166,17 +181,17 @@ describe('interception', () => {
   it('changes routes only in the families that the host has', async () => {
     const stderr = 'Error: ipv6: IPv6 is disabled on this device.\nCommand failed -:1\n';
     const run = fakeIp([/-6 -batch/, { stderr }]);
-    const interception = new HostInterception('cw0', {}, run);
+    const interception = new HostInterception('cw0', tools(run));
     await interception.apply(input);
-    await interception.setRouted(['fd20::/64', '10.20.0.0/16']);
+    await interception.setRouted(to(['fd20::/64', '10.20.0.0/16']));
     expect(run.calls.at(-1)).toMatch(/^-4 -batch - < route replace 10\.20\.0\.0\/16 /);
   });
 
   it('does not take a route that is gone already for a failure', async () => {
     const run = fakeIp([/-force/, { stderr: 'RTNETLINK answers: No such process\nCommand failed -:1\n' }]);
-    const interception = new HostInterception('cw0', {}, run);
+    const interception = new HostInterception('cw0', tools(run));
     await interception.apply({ ...input, routed: ['10.20.0.0/16'] });
-    await expect(interception.setRouted([])).resolves.toBeUndefined();
+    await expect(interception.setRouted(to([]))).resolves.toEqual([]);
   });
 });
 
@@ -195,9 +210,9 @@ describe('removing leftovers', () => {
     ];
     const run = fakeIp(
       [/-4 -N -j rule/, { stdout: JSON.stringify(rules) }],
-      [/-4 -N -j route/, { stdout: JSON.stringify(routes) }],
+      [new RegExp(`-4 -N -j route .*${TABLE}`), { stdout: JSON.stringify(routes) }],
     );
-    expect(await removeLeftovers('cw0', {}, run)).toEqual([
+    expect(await removeLeftovers('cw0', tools(run))).toEqual([
       `IPv4 rule 7100 to table ${TABLE}`,
       `IPv4 rule 7101 to table ${TABLE}`,
       `IPv4 route 10.77.0.0/16 in table ${TABLE}`,
@@ -214,16 +229,16 @@ describe('removing leftovers', () => {
       /route show/,
       { status: 2, stdout: '[', stderr: 'Error: ipv4: FIB table does not exist.\nDump terminated\n' },
     ]);
-    expect(await removeLeftovers('cw0', {}, run)).toEqual([]);
+    expect(await removeLeftovers('cw0', tools(run))).toEqual([]);
     expect(run.calls.some((call) => call.includes('batch'))).toBe(false);
   });
 
   it('passes on why it cannot look', async () => {
     const run = fakeIp([/rule show/, { stderr: 'Cannot send dump request: Operation not permitted' }]);
-    await expect(removeLeftovers('cw0', {}, run)).rejects.toMatchObject({ code: 'not-permitted' });
+    await expect(removeLeftovers('cw0', tools(run))).rejects.toMatchObject({ code: 'not-permitted' });
   });
 
   it('refuses a name that is none', async () => {
-    await expect(removeLeftovers('a b', {}, fakeIp())).rejects.toMatchObject({ code: 'bad-input' });
+    await expect(removeLeftovers('a b', tools(fakeIp()))).rejects.toMatchObject({ code: 'bad-input' });
   });
 });

@@ -37,13 +37,13 @@ describe('the plan for a host', () => {
           `route add unreachable 10.77.0.0/16 metric 4294967295 table ${TABLE} proto 203`,
           `route add 10.77.0.0/16 dev cw0 src 10.77.0.1 table ${TABLE} proto 203`,
           `route add 10.20.0.0/16 dev cw0 src 10.77.0.1 table ${TABLE} proto 203`,
-          `rule add pref 7100 not fwmark 51829 lookup ${TABLE} protocol 203`,
+          `rule add pref 7100 not fwmark 51829/4294967293 lookup ${TABLE} protocol 203`,
         ],
         6: [
           'address add fd77::1/128 dev cw0 noprefixroute nodad',
           `route add unreachable fd77::/48 metric 4294967295 table ${TABLE} proto 203`,
           `route add fd77::/48 dev cw0 src fd77::1 table ${TABLE} proto 203`,
-          `rule add pref 7100 not fwmark 51829 lookup ${TABLE} protocol 203`,
+          `rule add pref 7100 not fwmark 51829/4294967293 lookup ${TABLE} protocol 203`,
         ],
       },
     });
@@ -59,7 +59,7 @@ describe('the plan for a host', () => {
     expect(plan.families[6]).toEqual([
       `route add unreachable fd77::/48 metric 4294967295 table ${TABLE} proto 203`,
       `route add fd77::/48 dev cw0 table ${TABLE} proto 203`,
-      `rule add pref 7100 not fwmark 51829 lookup ${TABLE} protocol 203`,
+      `rule add pref 7100 not fwmark 51829/4294967293 lookup ${TABLE} protocol 203`,
     ]);
   });
 
@@ -118,7 +118,7 @@ describe('the plan for a host', () => {
 
 describe('a change of the routed subnets', () => {
   it('adds what is new and removes what is gone, and touches nothing else', () => {
-    expect(planRouteChange(input, ['10.21.0.0/16', 'fd20::/64'])).toEqual({
+    expect(planRouteChange(input, { routed: ['10.21.0.0/16', 'fd20::/64'] })).toEqual({
       add: {
         4: [`route replace 10.21.0.0/16 dev cw0 src 10.77.0.1 table ${TABLE} proto 203`],
         6: [`route replace fd20::/64 dev cw0 src fd77::1 table ${TABLE} proto 203`],
@@ -128,7 +128,56 @@ describe('a change of the routed subnets', () => {
   });
 
   it('never removes an overlay prefix that was also a routed one', () => {
-    const change = planRouteChange({ ...input, routed: ['10.77.0.0/16'] }, []);
+    const change = planRouteChange({ ...input, routed: ['10.77.0.0/16'] }, { routed: [] });
     expect(change).toEqual({ add: { 4: [], 6: [] }, remove: { 4: [], 6: [] } });
+  });
+});
+
+describe('the plan beyond the overlay', () => {
+  const base: HostInput = { ...input, tun: { name: 'cw0', mtu: 1380 }, routed: [], refuse: true };
+  const tables = { capture: routingTable('cw0', 'capture'), exit: routingTable('cw0', 'exit') };
+
+  it("leads participants' real addresses into the device, and nowhere else where there is no device", () => {
+    const participants = [{ address: '192.0.2.2', source: '192.0.2.1' }, { address: '192.0.2.6' }];
+    const { add } = planRouteChange({ ...base, participants: [] }, { participants });
+    expect(add[4]).toEqual([
+      `route replace 192.0.2.2/32 dev cw0 src 192.0.2.1 table ${TABLE} proto 203`,
+      `route replace unreachable 192.0.2.2/32 metric 4294967295 table ${TABLE} proto 203`,
+      `route replace unreachable 192.0.2.6/32 metric 4294967295 table ${TABLE} proto 203`,
+    ]);
+    const around = planRouteChange({ ...base, refuse: false, participants: [] }, { participants });
+    expect(around.add[4]).toHaveLength(1);
+    expect(around.add[6]).toEqual([]);
+  });
+
+  it('captures with a device as wide as others are, whose overlay routes stay narrow', () => {
+    const plan = planHost({ ...base, tun: { name: 'cw0', mtu: 1380, deviceMtu: 1500 }, capture: 9 });
+    expect(plan.link).toEqual(['link set dev cw0 mtu 1500']);
+    expect(plan.families[4]).toContain(`route add 0.0.0.0/0 dev cw0 table ${tables.capture} proto 203`);
+    expect(plan.families[4]).toContain(
+      `route add 10.77.0.0/16 dev cw0 src 10.77.0.1 mtu 1380 table ${TABLE} proto 203`,
+    );
+    expect(plan.families[6].at(-1)).toBe(`rule add pref 7101 fwmark 9 lookup ${tables.capture} protocol 203`);
+  });
+
+  it('gives an exit what has no nearer route, and nobody where it may not leave otherwise', () => {
+    const plan = planHost({ ...base, exit: true });
+    expect(plan.families[4].slice(-2)).toEqual([
+      'rule add pref 7102 from all lookup main suppress_prefixlength 0 protocol 203',
+      `rule add pref 7103 not fwmark 51829/4294967293 lookup ${tables.exit} protocol 203`,
+    ]);
+    const routes = plan.families[4].filter(
+      (line) => line.includes(String(tables.exit)) && line.startsWith('route'),
+    );
+    expect(routes).toEqual([
+      `route add 0.0.0.0/0 dev cw0 src 10.77.0.1 table ${tables.exit} proto 203`,
+      `route add unreachable 0.0.0.0/0 metric 4294967295 table ${tables.exit} proto 203`,
+    ]);
+  });
+
+  it('refuses a participant that is none', () => {
+    expect(() => planHost({ ...base, participants: [{ address: 'b', source: '192.0.2.1' }] })).toThrow(
+      'participant',
+    );
   });
 });

@@ -1,0 +1,31 @@
+/** What the host is to lead into the device beyond the overlay's prefixes, by what the routing database says. Pure. */
+import { nodeIdOf } from '../crypto/identity/name.js';
+import type { Destinations } from '../tun/host.js';
+import { ROLE_EXIT, type TableNode } from '../overlay/route/tables.js';
+import type { Config } from './config/config.js';
+
+/** `nodes` with this node, `self`, among them. Each list is sorted. */
+export function destinationsOf(
+  nodes: readonly TableNode[],
+  self: number,
+  { participants, fallback, exit }: Pick<Config['intercept'], 'participants' | 'fallback' | 'exit'>,
+): Destinations {
+  const others = nodes.filter(({ certificate }) => certificate.nodeId !== self);
+  // Where packets may go directly, a node that the overlay can't reach is reached so.
+  const within = others.filter(
+    ({ ways }) => fallback === 'refuse' || ways.some(({ nextHop }) => nextHop !== 0),
+  );
+  const exitNode = exit === undefined ? 0 : nodeIdOf(exit);
+  return {
+    prefixes: texts(others.flatMap(({ certificate }) => certificate.routes)),
+    real: participants ? texts(within.flatMap(({ certificate }) => certificate.real ?? [])) : [],
+    exit: within.some(
+      ({ certificate: { nodeId, roles } }) => nodeId === exitNode && roles?.includes(ROLE_EXIT) === true,
+    ),
+  };
+}
+
+/** Certificates read from the wire have texts beside bytes; those of simulations have none. */
+function texts(items: readonly object[]): string[] {
+  return items.flatMap((item) => ('text' in item ? String(item.text) : [])).sort();
+}

@@ -1,0 +1,45 @@
+/** Runs nftables' `nft` without a shell, and says what it complained of. */
+import { HostError, programRunner, type IpOptions, type RunIp } from './ip.js';
+import { nftTable } from './nft-plan.js';
+
+/** Runs `nft` with arguments and standard input. Rejects with HostError 'no-nft' where it can't be run. */
+export type RunNft = RunIp;
+
+export function nftRunner({ namespace }: IpOptions = {}): RunNft {
+  const words = namespace === undefined ? ['nft'] : ['ip', 'netns', 'exec', namespace, 'nft'];
+  return programRunner(
+    words,
+    (cause) => new HostError('no-nft', 'nft cannot be run: install nftables', { cause }),
+  );
+}
+
+/** Loads a text in one transaction. Rejects with HostError. */
+export async function loadNft(run: RunNft, text: string): Promise<void> {
+  const { status, stderr } = await run(['-f', '-'], text);
+  if (status !== 0) throw explain(stderr);
+}
+
+export async function nftTableExists(run: RunNft, tun: string): Promise<boolean> {
+  return (await run(['-t', 'list', 'table', ...nftTable(tun).split(' ')])).status === 0;
+}
+
+/** Removes the table of a device; true where there was one, false also where there is no nft. */
+export async function removeNftTable(run: RunNft, tun: string): Promise<boolean> {
+  try {
+    const { status, stderr } = await run(['delete', 'table', ...nftTable(tun).split(' ')]);
+    if (status === 0 || /No such file|not supported/.test(stderr)) return status === 0;
+    throw explain(stderr);
+  } catch (error) {
+    if (error instanceof HostError && error.code === 'no-nft') return false;
+    throw error;
+  }
+}
+
+function explain(stderr: string): HostError {
+  const [first = ''] = stderr.split('\n');
+  const text = first.replace(/^\S+: Error: |^Error: /, '') || 'failed without a word';
+  const denied = /Operation not permitted/.test(stderr);
+  return denied
+    ? new HostError('not-permitted', `nft: ${text}; run as root or with CAP_NET_ADMIN`)
+    : new HostError('failed', `nft: ${text}`);
+}
