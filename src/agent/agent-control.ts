@@ -135,6 +135,12 @@ export class AgentControl implements AgentApi {
         peer: link.name,
         state: link.state,
         endpoint: endpointKey(link.endpoint),
+        paths: link.paths.map(({ endpoint, active, rtt, answeredAgo }) => ({
+          endpoint: endpointKey(endpoint),
+          active,
+          rttMicros: rtt || null,
+          answeredSecondsAgo: answeredAgo === Infinity ? null : answeredAgo / 1e6,
+        })),
         rttMicros: link.rttMicros || null,
         rttBaseMicros: link.baseRttMicros || null,
         sinceSeconds: link.sinceMicros / 1e6,

@@ -62,8 +62,8 @@ export class MeshFormer {
   private readonly sightings = new Sightings();
   /** Where neighbours are, whether or not their links are up. */
   private readonly places = new Map<number, Endpoint>();
-  /** Links that are up, and what their peers may still say. */
-  private readonly links = new Map<number, TokenBucket>();
+  /** Links that are up: what their peers may still say, and the other ways to them that the worker knows of. */
+  private readonly links = new Map<number, { signals: TokenBucket; ways: string }>();
   private lookAt = Infinity;
 
   constructor(private readonly parts: FormerParts) {}
@@ -79,6 +79,7 @@ export class MeshFormer {
       for (const nodeId of this.links.keys()) this.peering.linkUp(now, nodeId);
       this.lookAt = now;
     }
+    this.tellWays();
     if (mesh !== 'auto' && this.peering) {
       this.peering = undefined;
       this.lookAt = Infinity;
@@ -88,8 +89,9 @@ export class MeshFormer {
 
   linkUp(now: number, nodeId: number): void {
     this.peering?.linkUp(now, nodeId);
-    this.links.set(nodeId, new TokenBucket(SIGNAL_BURST, SIGNAL_MICROS, now));
+    this.links.set(nodeId, { signals: new TokenBucket(SIGNAL_BURST, SIGNAL_MICROS, now), ways: '' });
     this.tellSeen(nodeId);
+    this.tellWays();
   }
 
   linkDown(now: number, nodeId: number): void {
@@ -128,7 +130,7 @@ export class MeshFormer {
   message(now: number, peer: number, bytes: Uint8Array): void {
     const signal = decodeSignal(bytes);
     if (signal.type === 'reject') this.parts.drop(signal.reason);
-    else if (!this.links.get(peer)?.take(now)) this.parts.drop('signal-flood');
+    else if (!this.links.get(peer)?.signals.take(now)) this.parts.drop('signal-flood');
     else if (signal.type === 'seen') this.seen(peer, signal.place);
     else this.call(now, peer, signal, bytes);
   }
@@ -201,6 +203,19 @@ export class MeshFormer {
       };
     });
     this.perform(peering.update(now, own, views));
+    this.tellWays();
+  }
+
+  /** Gives the worker the endpoints of neighbours, configured and published, where they have changed. */
+  private tellWays(): void {
+    const { peers, post } = this.parts;
+    for (const [peer, link] of this.links) {
+      const endpoints = [...(peers.get(peer)?.endpoints ?? []), ...(this.peering?.places(peer) ?? [])];
+      const ways = endpoints.map(endpointKey).join();
+      if (ways === link.ways) continue;
+      link.ways = ways;
+      post({ type: 'paths', peer, endpoints });
+    }
   }
 
   private perform(actions: readonly PeeringAction[]): void {

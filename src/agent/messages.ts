@@ -10,6 +10,7 @@ import type { ServiceDefaults } from '../intercept/services.js';
 import type { LinkMeasure } from '../overlay/route/measure.js';
 import type { Outside } from '../overlay/forward/routes.js';
 import type { RouteTo } from '../overlay/forward/source-routes.js';
+import type { PathReport } from '../overlay/link/paths.js';
 import type { CloseReason } from '../overlay/wire/frames.js';
 import type { Endpoint } from './endpoint.js';
 
@@ -99,6 +100,8 @@ export type ToWorker =
   /** Of the flows that run now; null leaves them to the rules again. */
   | { type: 'flow-set'; id: number; match: FlowMatch; service: number | null }
   | { type: 'forget'; peer: number; reason?: CloseReason }
+  /** Where else the peer may be reached. */
+  | { type: 'paths'; peer: number; endpoints: readonly Endpoint[] }
   /** Asks where data went since the last time. */
   | { type: 'usage' }
   | { type: 'echo'; id: number; number: number; destination: number; ttl: number }
@@ -113,6 +116,8 @@ export interface LinkReport {
   name: string;
   state: 'up' | 'down';
   endpoint: Endpoint;
+  /** All ways to the peer, the endpoint's among them. */
+  paths: PathReport<Endpoint>[];
   rttMicros: number;
   baseRttMicros: number;
   /** µs in this state. */

@@ -132,7 +132,22 @@ export function renderLinks(links: LinkStatus[]): string {
   const recovered = links.filter(({ recovery }) => recovery !== null);
   const tables = [table(head, rows, [3, 4, 5, 6])];
   if (recovered.length > 0) tables.push(renderRecovery(recovered));
+  const several = links.filter(({ paths }) => paths.length > 1);
+  if (several.length > 0) tables.push(renderPaths(several));
   return tables.join('\n\n');
+}
+
+function renderPaths(links: LinkStatus[]): string {
+  const rows = links.flatMap(({ peer, paths }) =>
+    paths.map(({ endpoint, active, rttMicros, answeredSecondsAgo: ago }) => [
+      peer,
+      endpoint,
+      active ? 'in use' : ago === null ? 'no answer' : 'ready',
+      millis(rttMicros),
+      ago === null ? '–' : duration(ago),
+    ]),
+  );
+  return table(['peer', 'way', 'state', 'rtt', 'answered'], rows, [3, 4]);
 }
 
 /** Loss is what the network took, then what was missing in spite of recovery. */

@@ -109,10 +109,22 @@ export interface PeerStatus {
 
 export type LinkState = 'up' | 'down';
 
+/** One of the ways to a peer. */
+export interface PathStatus {
+  endpoint: string;
+  /** What is sent goes there. */
+  active: boolean;
+  rttMicros: number | null;
+  /** Since it answered a probe; null: it never did, or there is nothing to compare it with. */
+  answeredSecondsAgo: number | null;
+}
+
 export interface LinkStatus {
   peer: string;
   state: LinkState;
   endpoint: string;
+  /** The endpoint, and where else the peer may be reached. */
+  paths: PathStatus[];
   rttMicros: number | null;
   /** Least round-trip time of late, the path's own without queues. */
   rttBaseMicros: number | null;

@@ -182,7 +182,11 @@ export const schema = z.strictObject({
         .default(DEFAULT_MTU),
     })
     .prefault({}),
-  peers: z.array(z.strictObject({ name, endpoints: z.array(endpoint(false)).default([]) })).default([]),
+  peers: z
+    .array(
+      z.strictObject({ name, endpoints: z.array(endpoint(false)).max(8, 'at most 8 endpoints').default([]) }),
+    )
+    .default([]),
   mesh: z.enum(MESH_MODES, { error: () => 'use configured or auto' }).default('configured'),
   intercept: z
     .strictObject({

@@ -78,7 +78,7 @@ function createParts(
   const lanes = new LaneTable();
   const touch = (neighbour: Neighbour): void => neighbours.touch(neighbour);
   const dropHop = (neighbour: Neighbour): void => recovery.hops.drop(io.now(), neighbour);
-  const neighbours = new Neighbours(aead, udp, lanes, random, post, dropHop);
+  const neighbours = new Neighbours(self, aead, udp, lanes, random, post, dropHop);
   const sender = new Sender(udp, aead, counters, touch);
   const routes = new Routes(neighbours.byId, intercept);
   const sourceRoutes = new SourceRoutes(neighbours.byId, (node) => post({ type: 'route-wanted', node }));

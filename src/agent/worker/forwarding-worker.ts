@@ -2,12 +2,20 @@
  * The forwarding worker: owner of the TUN device, the socket, sessions, links and their timers. Packets go through `src/overlay/forward`;
  * this is the shell around it, which executes the main thread's messages and what the link cores ask for.
  */
-import { createBatch, type PacketBatch } from '../../io/batch.js';
 import type { Aead, Io, MicroTimer, RawSender, TunDevice, UdpSocket } from '../../io/ports.js';
+import { createBatch, RECORD_HEADER, type PacketBatch } from '../../io/batch.js';
 import type { FlowCache } from '../../intercept/flow-cache.js';
 import { compileRules } from '../../intercept/rules.js';
 import type { FlowOrder } from '../../overlay/egress/flow-order.js';
-import type { CloseReason } from '../../overlay/wire/frames.js';
+import {
+  type CloseReason,
+  decodePath,
+  encodePath,
+  FRAME_PATH,
+  FRAME_PATH_ANSWER,
+  type PathFrame,
+} from '../../overlay/wire/frames.js';
+import { elapsed32 } from '../../overlay/wire/sequence.js';
 import type { LinkEvent } from '../../overlay/link/link.js';
 import { LINK_BODY_MAX } from '../../overlay/link/link.js';
 import { ForwardingTables } from '../../overlay/route/tables.js';
@@ -23,7 +31,7 @@ import type { Routes } from '../../overlay/forward/routes.js';
 import type { Sender } from '../../overlay/forward/sender.js';
 import type { SourceRoutes } from '../../overlay/forward/source-routes.js';
 import type { EchoAnswer, SlowPath } from '../../overlay/forward/slow-path.js';
-import { readEndpoint, writeEndpoint } from '../endpoint.js';
+import { type Endpoint, readEndpoint, writeEndpoint } from '../endpoint.js';
 import {
   type FromWorker,
   OUTER_DSCP_COPY,
@@ -162,6 +170,9 @@ export class ForwardingWorker implements DataPathShell {
       case 'usage':
         this.tellUsage(now);
         break;
+      case 'paths':
+        this.givePaths(now, message);
+        break;
       case 'echo':
         this.sendEcho(now, message);
         break;
@@ -200,6 +211,32 @@ export class ForwardingWorker implements DataPathShell {
     if (!entry) return;
     this.follow(now, entry, entry.link.receive(now, view, at, length));
     this.neighbours.touch(entry);
+  }
+
+  path(now: number, { nodeId }: Neighbour, batch: PacketBatch, i: number, length: number): void {
+    const neighbour = this.neighbours.byId.get(nodeId);
+    if (!neighbour) return;
+    neighbour.pathsArrived++;
+    const at = batch.offset[i] + RECORD_HEADER;
+    const frame = decodePath(batch.view, at, length);
+    if ('type' in frame) this.counters.drop('frame-malformed');
+    else if (batch.view.getUint8(at) === FRAME_PATH) {
+      const from = readEndpoint(batch.endpoints, batch.source[i]);
+      neighbour.paths.probed(now, from);
+      this.sendPath(neighbour, from, FRAME_PATH_ANSWER, frame);
+    } else {
+      const better = neighbour.paths.answered(now, frame.id, elapsed32(now, frame.clock));
+      if (better) this.switchPath(now, neighbour, better);
+    }
+    this.neighbours.touch(neighbour);
+  }
+
+  follows(now: number, { nodeId }: Neighbour, batch: PacketBatch, i: number): boolean {
+    const paths = this.neighbours.byId.get(nodeId)?.paths;
+    const from = readEndpoint(batch.endpoints, batch.source[i]);
+    if (!paths?.follows(now, from)) return false;
+    paths.use(now, from);
+    return true;
   }
 
   confirmed(_now: number, neighbour: Neighbour, session: number): void {
@@ -255,7 +292,7 @@ export class ForwardingWorker implements DataPathShell {
         post({ type: 'measured', peer, measure: neighbour.quality.measure(now) });
         return;
       case 'tally':
-        neighbour.quality.tally(now, event);
+        neighbour.quality.tally(now, { ...event, sealed: (event.sealed - neighbour.pathsSealed) >>> 0 });
         neighbour.link.watch(neighbour.quality.loss > 0);
         post({ type: 'measured', peer, measure: neighbour.quality.measure(now) });
         return;
@@ -336,6 +373,7 @@ export class ForwardingWorker implements DataPathShell {
     for (const neighbour of this.neighbours.takeDue(now)) {
       this.hops.timeout(now, neighbour);
       if (neighbour.link.nextTimeout() <= now) this.follow(now, neighbour, neighbour.link.timeout(now));
+      this.probePaths(now, neighbour);
       this.neighbours.touch(neighbour);
     }
     for (const { nodeId, slot } of this.neighbours.expire(now)) {
@@ -409,6 +447,32 @@ export class ForwardingWorker implements DataPathShell {
     this.transmit(now, neighbour);
     this.neighbours.remove(neighbour);
     this.resolve(now);
+  }
+
+  private givePaths(now: number, { peer, endpoints }: Extract<ToWorker, { type: 'paths' }>): void {
+    const neighbour = this.neighbours.byId.get(peer);
+    if (!neighbour) return;
+    neighbour.paths.give(now, endpoints);
+    this.neighbours.touch(neighbour);
+  }
+
+  private probePaths(now: number, neighbour: NeighbourEntry): void {
+    for (const { endpoint, id } of neighbour.paths.timeout(now, neighbour.link.isSilent(now)))
+      this.sendPath(neighbour, endpoint, FRAME_PATH, { id, clock: now >>> 0 });
+  }
+
+  private sendPath(neighbour: NeighbourEntry, to: Endpoint, type: number, frame: PathFrame): void {
+    const { control } = this;
+    writeEndpoint(this.ports.udp.endpoints, sizes.SLOT_ADHOC, to);
+    neighbour.pathsSealed++;
+    control.send(neighbour, encodePath(control.view, control.at, type, frame) - control.at, sizes.SLOT_ADHOC);
+  }
+
+  private switchPath(now: number, neighbour: NeighbourEntry, endpoint: Endpoint): void {
+    writeEndpoint(this.ports.udp.endpoints, neighbour.slot, endpoint);
+    neighbour.paths.use(now, endpoint);
+    neighbour.moved = true;
+    neighbour.link.ask();
   }
 
   private tellMoved(neighbour: NeighbourEntry): void {

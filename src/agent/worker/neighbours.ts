@@ -7,7 +7,8 @@ import type { Neighbour } from '../../overlay/forward/neighbour.js';
 import { Link } from '../../overlay/link/link.js';
 import { LinkQuality } from '../../overlay/link/quality/link-quality.js';
 import type { Tally } from '../../overlay/wire/frames.js';
-import { writeEndpoint } from '../endpoint.js';
+import { Paths } from '../../overlay/link/paths.js';
+import { type Endpoint, endpointKey, writeEndpoint } from '../endpoint.js';
 import type { FromWorker, SessionGrant } from '../messages.js';
 import { KEY_SLOTS, MAX_NEIGHBOURS } from './sizes.js';
 import { SlotPool } from './slot-pool.js';
@@ -15,6 +16,10 @@ import { SlotPool } from './slot-pool.js';
 /** A neighbour with what only the shell needs of it. */
 export interface NeighbourEntry extends Neighbour {
   link: Link;
+  readonly paths: Paths<Endpoint>;
+  /** Records about ways, which tell nothing of the loss on the active one: they don't count. */
+  pathsSealed: number;
+  pathsArrived: number;
   readonly sessions: SessionSet;
   /** Of its process: another static key is another one, with a link that begins anew. */
   incarnation: string;
@@ -43,6 +48,7 @@ export class Neighbours {
   private earliest = Infinity;
 
   constructor(
+    private readonly self: number,
     private readonly aead: Aead,
     private readonly udp: UdpSocket,
     private readonly lanes: LaneTable,
@@ -92,6 +98,7 @@ export class Neighbours {
     if (evicted) this.drop(neighbour, evicted.id);
     if (neighbour.confirmedSession === 0 || !neighbour.up) {
       writeEndpoint(this.udp.endpoints, neighbour.slot, grant.endpoint);
+      neighbour.paths.use(now, grant.endpoint);
       neighbour.moved = true;
     }
     this.touched.add(neighbour);
@@ -129,15 +136,20 @@ export class Neighbours {
   }
 
   /** What has come of a neighbour's records since its link began. */
-  tally({ past, held }: NeighbourEntry): Tally {
+  tally({ past, held, pathsArrived }: NeighbourEntry): Tally {
     let tally = past;
     for (const { windows } of held.values()) tally = withWindows(tally, windows);
-    return tally;
+    return { ...tally, arrived: (tally.arrived - pathsArrived) >>> 0 };
   }
 
   /** Notes when a neighbour wants the timer again: its link, its sessions, or its hop, which is due at `hopDue`. */
   schedule(neighbour: NeighbourEntry, hopDue: number): void {
-    neighbour.due = Math.min(neighbour.link.nextTimeout(), neighbour.sessions.nextTimeout(), hopDue);
+    neighbour.due = Math.min(
+      neighbour.link.nextTimeout(),
+      neighbour.sessions.nextTimeout(),
+      neighbour.paths.nextTimeout(),
+      hopDue,
+    );
     if (neighbour.due < this.earliest) this.earliest = neighbour.due;
   }
 
@@ -182,6 +194,9 @@ export class Neighbours {
       slot: this.slots.take(),
       sessions: new SessionSet(),
       link: new Link(this.random, now),
+      paths: new Paths<Endpoint>(endpointKey, this.self < peer, now),
+      pathsSealed: 0,
+      pathsArrived: 0,
       hop: undefined,
       due: now,
       up: false,
@@ -210,6 +225,8 @@ export class Neighbours {
     neighbour.incarnation = incarnation;
     neighbour.link = new Link(this.random, now);
     neighbour.past = NOTHING;
+    neighbour.pathsSealed = 0;
+    neighbour.pathsArrived = 0;
     this.dropHop(neighbour);
     return neighbour;
   }

@@ -16,6 +16,7 @@ export function linkReport(now: number, neighbour: NeighbourEntry, endpoints: Ui
     name,
     state: up ? 'up' : 'down',
     endpoint: readEndpoint(endpoints, slot),
+    paths: neighbour.paths.report(now),
     rttMicros: link.rtt,
     baseRttMicros: link.baseRtt,
     sinceMicros: now - since,

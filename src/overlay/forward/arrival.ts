@@ -160,8 +160,7 @@ export class Arrival {
     const length = batch.length[i]! - RECORD_HEADER;
     counters.receivedRecords++;
     counters.receivedBytes += length + RECORD_HEADER + RECORD_TAG;
-    slow.authentic(now, lane, batch, i);
-    if (length === 0) return;
+    if (!slow.authentic(now, lane, batch, i) || length === 0) return;
     const frame = at + RECORD_HEADER;
     const routed = isRouted(view.getUint8(frame)) ? frame : this.linkFrames(now, lane, frame, length);
     if (lane.lane >= LANE_RELIABLE && !this.isNew(now, lane, i, routed === frame)) return;

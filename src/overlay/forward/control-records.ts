@@ -16,13 +16,17 @@ export class ControlRecords {
 
   constructor(private readonly sender: Sender) {}
 
-  /** Sends the `length` bytes at `at` to a neighbour; false where there is no session to seal with or no room to send. */
-  send(next: Neighbour, length: number): boolean {
+  /**
+   * Sends the `length` bytes at `at` to a neighbour, or to another of its endpoints; false where there is no session to seal with or no room
+   * to send.
+   */
+  send(next: Neighbour, length: number, slot = next.slot): boolean {
     const { batch } = this;
     batch.count = 1;
     batch.offset[0] = 0;
     batch.length[0] = RECORD_HEADER + length;
     if (!this.sender.addressOne(batch, 0, next, LANE_CONTROL, 0)) return false;
+    batch.endpoint[0] = slot;
     return this.sender.sealAndSend(batch, this.order, 1) === 1;
   }
 }

@@ -5,21 +5,28 @@ import type { Neighbour } from './neighbour.js';
 /** fe80::/10 as the first word of an address lies in little-endian memory. */
 const isLinkLocal = (word: number) => (word & 0xc0ff) === 0x80fe;
 
-/**
- * A neighbour is where its newest authentic record came from, and is answered from the address that it was addressed to. Returns whether
- * that changed. The interface is kept for link-local addresses only, so that the host's routes may change under the others.
- */
-export function learnEndpoint(udp: UdpSocket, batch: PacketBatch, i: number, neighbour: Neighbour): boolean {
+/** Whether message `i` came from where the neighbour is, to the address that it is answered from. */
+export function isWhereItWas(udp: UdpSocket, batch: PacketBatch, i: number, neighbour: Neighbour): boolean {
   const from = batch.source[i]! * ENDPOINT_WORDS;
   const to = neighbour.slot * ENDPOINT_WORDS;
   const heard = batch.endpoints;
   const known = udp.endpoints;
   let same = true;
   for (let word = 0; word < ENDPOINT_INTERFACE; word++) same &&= heard[from + word] === known[to + word];
-  if (same) return false;
+  return same;
+}
+
+/**
+ * A neighbour is where its newest authentic record came from, and is answered from the address that it was addressed to. The interface
+ * is kept for link-local addresses only, so that the host's routes may change under the others.
+ */
+export function learnEndpoint(udp: UdpSocket, batch: PacketBatch, i: number, neighbour: Neighbour): void {
+  const from = batch.source[i]! * ENDPOINT_WORDS;
+  const to = neighbour.slot * ENDPOINT_WORDS;
+  const heard = batch.endpoints;
+  const known = udp.endpoints;
   for (let word = 0; word < ENDPOINT_INTERFACE; word++) known[to + word] = heard[from + word]!;
   known[to + ENDPOINT_INTERFACE] = isLinkLocal(heard[from]!) ? heard[from + ENDPOINT_INTERFACE]! : 0;
-  return true;
 }
 
 /** Lets the kernel choose the source again: ours may be gone from the host. */

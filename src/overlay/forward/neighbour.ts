@@ -17,6 +17,8 @@ export interface Neighbour {
   readonly slot: number;
   readonly sessions: SealingSessions;
   readonly link: Link;
+  /** The ways to it; the endpoint in its slot is the active one. */
+  readonly paths: { heard(now: number): void };
   /** What recovers frames between us and it; undefined until there were any. */
   hop: Hop | undefined;
   /** Proven both ways, so data may take it. */

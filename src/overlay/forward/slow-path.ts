@@ -2,7 +2,7 @@
  * What a batch sets aside: handshake datagrams (for the main thread), signs of life, link frames, errors, echoes, and the refusals
  * that a relay owes. Called by `Arrival`, per packet only where it says so.
  */
-import { ENDPOINT_WORDS, type PacketBatch } from '../../io/batch.js';
+import { ENDPOINT_WORDS, RECORD_HEADER, type PacketBatch } from '../../io/batch.js';
 import type { UdpSocket } from '../../io/ports.js';
 import {
   appendEchoHop,
@@ -12,6 +12,8 @@ import {
   turnEcho,
   writeEchoBody,
 } from '../wire/echo.js';
+import { FRAME_PATH, FRAME_PATH_ANSWER } from '../wire/frames.js';
+import { LANE_CONTROL } from '../wire/lanes.js';
 import { decodeError, ERROR_NO_ROUTE, ERROR_TTL_EXCEEDED, writeErrorBody } from '../wire/error.js';
 import {
   FRAME_ECHO_REPLY,
@@ -34,7 +36,7 @@ import {
 } from '../wire/record.js';
 import { type ControlRecords, CONTROL_BODY_MAX } from './control-records.js';
 import type { Counters } from './counters.js';
-import { learnEndpoint } from './endpoint-learning.js';
+import { isWhereItWas, learnEndpoint } from './endpoint-learning.js';
 import type { IcmpWriter } from './icmp-writer.js';
 import type { ReceiveLane } from './lanes.js';
 import type { Neighbour } from './neighbour.js';
@@ -60,6 +62,10 @@ export interface EchoAnswer {
 export interface SlowPathShell {
   handshake(batch: PacketBatch, i: number): void;
   linkFrames(now: number, neighbour: Neighbour, view: DataView, at: number, length: number): void;
+  /** Record `i`, of `length` bytes of body, is about one of the ways to the neighbour, by which it came. */
+  path(now: number, neighbour: Neighbour, batch: PacketBatch, i: number, length: number): void;
+  /** The neighbour's newest record came from elsewhere: whether to answer there. */
+  follows(now: number, neighbour: Neighbour, batch: PacketBatch, i: number): boolean;
   /** The first authentic record of a session. */
   confirmed(now: number, neighbour: Neighbour, session: number): void;
   echoAnswered(answer: EchoAnswer): void;
@@ -114,23 +120,42 @@ export class SlowPath {
     this.learnedFrom = undefined;
   }
 
-  /** Per packet: record `i` is authentic and new. */
-  authentic(now: number, lane: ReceiveLane, batch: PacketBatch, i: number): void {
+  /** Per packet: record `i` is authentic and new. False where it was about a way to the neighbour, and nothing else. */
+  authentic(now: number, lane: ReceiveLane, batch: PacketBatch, i: number): boolean {
     const { neighbour } = lane;
     neighbour.packetsReceived++;
     neighbour.bytesReceived += batch.length[i]!;
-    neighbour.link.noteReceived(now);
     if (lane.session !== neighbour.confirmedSession) {
       neighbour.confirmedSession = lane.session;
       this.parts.shell.confirmed(now, neighbour, lane.session);
     }
+    if (lane.lane === LANE_CONTROL && this.isAboutPath(now, neighbour, batch, i)) return false;
+    neighbour.link.noteReceived(now);
     // What came in one message came from one address; mostly all of it is one neighbour's.
-    if (batch.source[i] === this.learnedSource && neighbour === this.learnedFrom) return;
+    if (batch.source[i] === this.learnedSource && neighbour === this.learnedFrom) return true;
     // One that was overtaken may tell of an address that the neighbour has left.
-    if (readCounter(batch.view, batch.offset[i]!) !== lane.window.highest) return;
+    if (readCounter(batch.view, batch.offset[i]!) !== lane.window.highest) return true;
     this.learnedSource = batch.source[i]!;
     this.learnedFrom = neighbour;
-    if (learnEndpoint(this.parts.udp, batch, i, neighbour)) neighbour.moved = true;
+    this.locate(now, neighbour, batch, i);
+    return true;
+  }
+
+  private isAboutPath(now: number, neighbour: Neighbour, batch: PacketBatch, i: number): boolean {
+    const length = batch.length[i]! - RECORD_HEADER;
+    const type = length === 0 ? 0 : batch.view.getUint8(batch.offset[i]! + RECORD_HEADER);
+    if (type !== FRAME_PATH && type !== FRAME_PATH_ANSWER) return false;
+    this.parts.shell.path(now, neighbour, batch, i, length);
+    return true;
+  }
+
+  private locate(now: number, neighbour: Neighbour, batch: PacketBatch, i: number): void {
+    const { udp, shell } = this.parts;
+    if (isWhereItWas(udp, batch, i, neighbour)) neighbour.paths.heard(now);
+    else if (shell.follows(now, neighbour, batch, i)) {
+      learnEndpoint(udp, batch, i, neighbour);
+      neighbour.moved = true;
+    }
   }
 
   linkFrames(now: number, neighbour: Neighbour, view: DataView, at: number, length: number): void {

@@ -142,6 +142,11 @@ export class HelloMachine {
     this.wanted = true;
   }
 
+  /** The next hello, which is wanted now, asks for an answer. */
+  ask(): void {
+    if (this.current.name !== 'closed') this.asking = this.wanted = true;
+  }
+
   /** The peer said goodbye, or we do. */
   close(): readonly HelloEvent[] {
     const wasUp = this.isUp;
@@ -245,7 +250,8 @@ export class HelloMachine {
     return Math.max(this.receivedAt, this.busySince);
   }
 
-  private isProbing(now: number): boolean {
+  /** The silence has lasted so long that hellos ask for an answer. */
+  isProbing(now: number): boolean {
     return now - this.quietSince() >= (this.isBusyAt(now) ? BUSY_PROBE_AFTER : IDLE_PROBE_AFTER);
   }
 

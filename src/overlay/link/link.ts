@@ -103,6 +103,16 @@ export class Link {
     return this.hello.isBusyAt(now);
   }
 
+  /** Whether it is down, or asks whether the peer is still there. */
+  isSilent(now: number): boolean {
+    return !this.isUp || this.hello.isProbing(now);
+  }
+
+  /** Says hello now, and asks for an answer: there is another way to the peer. */
+  ask(): void {
+    this.hello.ask();
+  }
+
   /** An authentic record arrived. */
   noteReceived(now: number): void {
     this.hello.noteReceived(now);

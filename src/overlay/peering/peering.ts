@@ -261,6 +261,14 @@ export class Peering {
     return actions;
   }
 
+  /** Where a node may be reached, as it publishes it. */
+  places(nodeId: number): readonly Place[] {
+    const { view } = this.candidates.get(nodeId) ?? {};
+    if (!view) return [];
+    const reach = reachOf(this.own, view.endpoints, this.options.isOverlay);
+    return reach.type === 'places' ? reach.places : [];
+  }
+
   /** Undefined for a node that is no candidate. */
   status(nodeId: number): PeeringStatus | undefined {
     const candidate = this.candidates.get(nodeId);

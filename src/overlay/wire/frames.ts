@@ -18,6 +18,10 @@ export const FRAME_REPAIR = 0x07;
 export const FRAME_REPORT = 0x08;
 export const FRAME_TALLY = 0x09;
 
+/** Alone in its record: a probe of one of the ways to the neighbour, and its answer, by the same way. */
+export const FRAME_PATH = 0x0d;
+export const FRAME_PATH_ANSWER = 0x0e;
+
 /** Bytes of type and length in front of every link frame's value. */
 export const LINK_FRAME_HEAD = 3;
 
@@ -285,6 +289,31 @@ export function decodeTally(view: DataView, at: number, length: number): Tally |
     arrived: view.getUint32(at + 4),
     gaps: view.getUint32(at + 8),
   };
+}
+
+const PATH_SIZE = 8;
+/** Bytes that a path's probe or answer takes, head included. */
+export const PATH_FRAME_SIZE = LINK_FRAME_HEAD + PATH_SIZE;
+
+export interface PathFrame {
+  readonly id: number;
+  /** Of the end that probes, µs, low 32 bits. */
+  readonly clock: number;
+}
+
+/** `type`: FRAME_PATH or FRAME_PATH_ANSWER. */
+export function encodePath(view: DataView, at: number, type: number, { id, clock }: PathFrame): number {
+  const value = writeHead(view, at, type, PATH_SIZE);
+  view.setUint32(value, id);
+  view.setUint32(value + 4, clock);
+  return value + PATH_SIZE;
+}
+
+/** Of a body that fills `length` bytes at `at` and begins with such a frame. More bytes are an extension, and skipped. */
+export function decodePath(view: DataView, at: number, length: number): PathFrame | Reject {
+  if (length < PATH_FRAME_SIZE || view.getUint16(at + 1) < PATH_SIZE) return reject('short');
+  const value = at + LINK_FRAME_HEAD;
+  return { id: view.getUint32(value), clock: view.getUint32(value + 4) };
 }
 
 const CLOSE_SIZE = 1;

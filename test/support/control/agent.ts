@@ -179,6 +179,10 @@ export class FakeAgent implements AgentApi {
       peer: 'b',
       state: 'up' as const,
       endpoint: '192.0.2.2:7100',
+      paths: [
+        { endpoint: '192.0.2.2:7100', active: true, rttMicros: 20_400, answeredSecondsAgo: 2 },
+        { endpoint: '[2001:db8::2]:7100', active: false, rttMicros: null, answeredSecondsAgo: null },
+      ],
       rttMicros: 20_400,
       rttBaseMicros: 20_000,
       sinceSeconds: 60,

@@ -328,6 +328,8 @@ export class ForwardRig {
   /** What the shell was asked to do. */
   readonly handshakes: Uint8Array[] = [];
   readonly linkFrames: { from: number; bytes: Uint8Array }[] = [];
+  /** Records about ways to neighbours: from whom, and bytes of their bodies. */
+  readonly paths: { from: number; length: number }[] = [];
   readonly confirmed: { from: number; session: number }[] = [];
   readonly answers: EchoAnswer[] = [];
   readonly refusals: { destination: number; sequence: number; from: number; code: number }[] = [];
@@ -377,6 +379,8 @@ export class ForwardRig {
           this.handshakes.push(batch.bytes.slice(batch.offset[i], batch.offset[i] + batch.length[i])),
         linkFrames: (_now, { nodeId: from }, view, at, length) =>
           this.linkFrames.push({ from, bytes: new Uint8Array(view.buffer.slice(at, at + length)) }),
+        path: (_now, { nodeId: from }, _batch, _i, length) => this.paths.push({ from, length }),
+        follows: () => true,
         confirmed: (_now, { nodeId: from }, session) => this.confirmed.push({ from, session }),
         echoAnswered: (answer) => this.answers.push(answer),
         echoRefused: (destination, sequence, from, code) =>
@@ -525,6 +529,7 @@ export class ForwardRig {
       hop: undefined,
       up: true,
       moved: false,
+      paths: { heard: () => undefined },
       confirmedSession: 0,
       packetsSent: 0,
       bytesSent: 0,

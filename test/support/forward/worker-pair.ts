@@ -2,7 +2,7 @@
  * Two forwarding workers without their agents: the test plays both main threads. It hands out matching sessions and tables, and reads
  * what the workers post.
  *
- *      tun ─ worker A (node 1, 192.0.2.1) ──── worker B (node 2, 192.0.2.2) ─ tun
+ *      tun ─ worker A (node 1, 192.0.2.1) ──── worker B (node 2, 192.0.2.2, also 198.51.100.2) ─ tun
  */
 import { LANES } from '../../../src/overlay/wire/lanes.js';
 import {
@@ -26,6 +26,7 @@ import { sameWays } from '../ways.js';
 export type Side = 'a' | 'b';
 const NODE = { a: 1, b: 2 } as const;
 const ADDRESS = { a: '192.0.2.1', b: '192.0.2.2' } as const;
+export const OTHER_ADDRESS_OF_B = '198.51.100.2';
 const other = (side: Side): Side => (side === 'a' ? 'b' : 'a');
 
 export interface PlayedWorker {
@@ -57,7 +58,10 @@ export class WorkerPair {
   }
 
   private open(side: Side): PlayedWorker {
-    const io = createMemoryIo({ network: this.network, addresses: [ADDRESS[side]] });
+    const io = createMemoryIo({
+      network: this.network,
+      addresses: [ADDRESS[side], ...(side === 'b' ? [OTHER_ADDRESS_OF_B] : [])],
+    });
     const udp = io.createUdp({ host: '::', port: 7100, mark: 0, slots: MAX_NEIGHBOURS + 1 }) as UdpSocket;
     const tun = io.createTun({ name: 'cw0' });
     const chance = new Random(NODE[side]);

@@ -138,6 +138,10 @@ test("a link's recovery is shown as the worker reports it, and as null where the
       name: 'b',
       state: 'up',
       endpoint: { host: '192.0.2.2', port: 7100 },
+      paths: [
+        { endpoint: { host: '192.0.2.2', port: 7100 }, active: true, rtt: 2000, answeredAgo: 1e6 },
+        { endpoint: { host: '192.0.2.9', port: 7100 }, active: false, rtt: 0, answeredAgo: Infinity },
+      ],
       cipher: 'aes-256-gcm',
     },
     ...{ rttMicros: 1, baseRttMicros: 1, sinceMicros: 1, sessionAgeMicros: 1 },

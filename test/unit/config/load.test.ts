@@ -308,6 +308,17 @@ describe('a configuration that is wrong', () => {
     ]);
   });
 
+  test('a way to form the mesh that there is not is refused', () => {
+    expect(config('mesh: auto').mesh).toBe('auto');
+    expect(refusal(`${BASE}mesh: full`)).toEqual([`${FILE}:3:1: mesh: use configured or auto`]);
+  });
+
+  test('more endpoints than are kept warm are refused', () => {
+    const endpoints = Array.from({ length: 9 }, (_, i) => `"192.0.2.${i}:7100"`).join();
+    const [line] = refusal(`${BASE}peers: [{name: b, endpoints: [${endpoints}]}]`);
+    expect(line).toContain('peers[0].endpoints: at most 8 endpoints');
+  });
+
   test('a CRL is refused rather than ignored', () => {
     expect(refusal('node: a\npki: {ca: x, cert: x, key: x, crl: y}')).toEqual([
       `${FILE}:2:31: pki.crl: isn't available in this version`,
