@@ -3,7 +3,7 @@
  * destination is in trouble, more of the links around it ("targeted redundancy": Babay, Wagner, Dinitz and Amir, ICDCS 2017): nearly all that two paths can't
  * carry is lost at one of their ends, so that more edges elsewhere would only cost.
  *
- *   destination in trouble:   the two paths, and from them the cheapest ways to its other neighbours that are still in time
+ *   destination in trouble:   the two paths, and the shortest ones by all its neighbours that are in time
  *   source in trouble:        the same, seen from the destination against the arrows
  *   both:                     one, then the other
  *
@@ -15,7 +15,7 @@ import { SOURCE_ROUTE_EDGES_MAX, SOURCE_ROUTE_NODES_MAX } from '../wire/source-r
 
 /** Links as one node knows them, by edge. */
 export interface LinkGraph extends Edges {
-  /** µs one way, what they take with recovery counted in; Infinity: not to be used. */
+  /** µs one way, what they take with recovery counted in; Infinity: gone, but maybe soon back. */
   readonly expected: Float64Array;
   /** µs one way, when nothing is wrong. */
   readonly base: Float64Array;
@@ -30,8 +30,8 @@ export interface LinkSet {
   readonly edges: readonly (readonly [number, number])[];
 }
 
-/** Tuned: what a further edge has to save, µs, before a way with more of them is taken. */
-const EDGE_PRICE = 20_000;
+/** Tuned: what an edge costs, as µs of delay: of paths that are in time, those of fewer edges. */
+const EDGE_PRICE = 30_000;
 
 export interface SetRequest {
   readonly source: number;
@@ -44,17 +44,32 @@ export interface SetRequest {
 
 export function chooseSet(graph: LinkGraph, request: SetRequest): LinkSet {
   const { source, destination, sourceInTrouble, destinationInTrouble } = request;
-  const paths = disjointPaths(graph, timely(graph, request), source, destination);
-  const chosen = paths.length === 2 ? paths : disjointPaths(graph, graph.expected, source, destination);
-  if (chosen.length === 0) return { kind: 'none', edges: [] };
+  const paths = choosePaths(graph, request);
+  if (paths.length === 0) return { kind: 'none', edges: [] };
   const set = new EdgeSet(graph.nodes, source, destination);
-  set.add(graph, chosen.flat());
+  set.add(graph, paths.flat());
+  const { size } = set;
   if (destinationInTrouble) widen(graph, graph.base, set, request);
   if (sourceInTrouble) widenSource(graph, set, request);
-  const grown = set.size > chosen.flat().length;
-  if (!grown) return { kind: chosen.length === 2 ? 'disjoint' : 'single', edges: set.pairs() };
+  if (set.size === size) return { kind: paths.length === 2 ? 'disjoint' : 'single', edges: set.pairs() };
   const kind = sourceInTrouble ? (destinationInTrouble ? 'both' : 'source') : 'destination';
   return { kind, edges: set.pairs() };
+}
+
+/** Two paths that are in time if there are such, else two, else one, else by links that are gone. */
+function choosePaths(graph: LinkGraph, request: SetRequest): number[][] {
+  const { expected } = graph;
+  const { source, destination, deadline } = request;
+  const inTime = timely(graph, request);
+  const isInTime = (path: readonly number[]): boolean =>
+    path.reduce((sum, edge) => sum + expected[edge], 0) <= deadline;
+  for (const price of [EDGE_PRICE, 0]) {
+    const priced = inTime.map((weight) => weight + price);
+    const paths = disjointPaths(graph, priced, source, destination);
+    if (paths.length === 2 && paths.every(isInTime)) return paths;
+  }
+  const paths = disjointPaths(graph, expected, source, destination);
+  return paths.length > 0 ? paths : disjointPaths(graph, graph.base, source, destination);
 }
 
 /** The weights of those edges that lie on some way within the deadline. */
@@ -85,41 +100,22 @@ function widenSource(graph: LinkGraph, set: EdgeSet, request: SetRequest): void 
   set.turn();
 }
 
-/** Lets the set reach the destination by as many of its neighbours as are in time, each by the cheapest way from the set to it. */
+/**
+ * Lets the set reach the destination by as many of its neighbours as are in time, each by its shortest path: what is lost on the last link and sent again has no
+ * time for a detour.
+ */
 function widen(
   graph: Edges,
   weights: Float64Array,
   set: EdgeSet,
   { source, destination, deadline }: SetRequest,
 ): void {
-  const shortest = reach(graph, weights, new Map([[source, 0]]), destination).distance;
+  const shortest = reach(graph, weights, new Map([[source, 0]]), destination);
+  const arrival = (e: number): number => shortest.distance[graph.sources[e]] + weights[e];
   const last = Array.from(graph.targets.keys())
-    .filter((e) => graph.targets[e] === destination && shortest[graph.sources[e]] + weights[e] <= deadline)
-    .sort((a, b) => shortest[graph.sources[a]] + weights[a] - shortest[graph.sources[b]] - weights[b]);
-  for (const edge of last) {
-    if (set.has(graph.sources[edge], destination)) continue;
-    const arrivals = set.arrivals(graph, weights, source, destination);
-    const way = [EDGE_PRICE, 0]
-      .map((price) => wayFrom(graph, weights, arrivals, graph.sources[edge], destination, price))
-      .find((found) => found !== undefined && found.arrival + weights[edge] <= deadline);
-    if (way) set.add(graph, [...way.edges, edge]);
-  }
-}
-
-/** From wherever the set passes to `node`, `price` µs for an edge; and when what takes it is there. */
-function wayFrom(
-  graph: Edges,
-  weights: Float64Array,
-  arrivals: ReadonlyMap<number, number>,
-  node: number,
-  closed: number,
-  price: number,
-): { edges: number[]; arrival: number } | undefined {
-  const priced = weights.map((weight) => weight + price);
-  const found = reach(graph, priced, arrivals, closed);
-  if (found.distance[node] === Infinity) return undefined;
-  const edges = wayTo(graph, found, node);
-  return { edges, arrival: found.distance[node] - price * edges.length };
+    .filter((e) => graph.targets[e] === destination && arrival(e) <= deadline)
+    .sort((a, b) => arrival(a) - arrival(b));
+  for (const edge of last) set.add(graph, [...wayTo(graph, shortest, graph.sources[edge]), edge]);
 }
 
 /** Edges by the nodes that they join, within what the wire can carry. */
@@ -140,10 +136,6 @@ class EdgeSet {
     return [...this.edges.values()];
   }
 
-  has(from: number, to: number): boolean {
-    return this.edges.has(from * this.nodes + to);
-  }
-
   /** Adds all of them, or none where they are too many. */
   add({ sources, targets }: Edges, more: readonly number[]): void {
     const next = new Map(this.edges);
@@ -158,18 +150,5 @@ class EdgeSet {
   turn(): void {
     const pairs = this.pairs();
     this.edges = new Map(pairs.map(([from, to]) => [to * this.nodes + from, [to, from] as const]));
-  }
-
-  /** When a packet that takes the set arrives first at each node that may send it on. */
-  arrivals(graph: Edges, weights: Float64Array, source: number, destination: number): Map<number, number> {
-    const within = weights.map((weight, e) =>
-      this.has(graph.sources[e], graph.targets[e]) ? weight : Infinity,
-    );
-    const { distance } = reach(graph, within, new Map([[source, 0]]), destination);
-    const arrivals = new Map<number, number>();
-    distance.forEach((at, node) => {
-      if (at < Infinity && node !== destination) arrivals.set(node, at);
-    });
-    return arrivals;
   }
 }

@@ -8,7 +8,7 @@
  */
 import { chooseSet, type LinkGraph, type SetKind } from './dissemination.js';
 import { linkCost } from './metric.js';
-import { reach } from './reach.js';
+import { reach, rowsOf } from './reach.js';
 import { type LinkState, type MeasuredLinks, Troubles } from './trouble.js';
 import { encodeSourceRoute, type SourceRoute } from '../wire/source-route.js';
 
@@ -37,7 +37,6 @@ export class Redundancy {
   private readonly wanted = new Map<number, number>();
   private readonly troubles = new Troubles();
   private known: MeasuredLinks | undefined;
-  private states: LinkState[] = [];
   private dueAt = Infinity;
   private lastRun = -Infinity;
   private published = '';
@@ -56,7 +55,7 @@ export class Redundancy {
   /** The links changed. */
   update(now: number, known: MeasuredLinks): void {
     this.known = known;
-    this.states = this.troubles.update(now, known);
+    this.troubles.update(now, known);
     if (this.wanted.size > 0) this.schedule(now);
   }
 
@@ -80,17 +79,17 @@ export class Redundancy {
   }
 
   private schedule(now: number): void {
-    const cost = RUN_COST * this.states.length * this.wanted.size;
+    const cost = RUN_COST * (this.known?.targets.length ?? 0) * this.wanted.size;
     this.dueAt = Math.min(this.dueAt, Math.max(now, this.lastRun + RUN_SHARE * cost));
   }
 
   private run(now: number, known: MeasuredLinks): void {
     const { ids } = known;
-    this.states = this.troubles.update(now, known);
+    this.troubles.update(now, known);
     this.sets.clear();
     const source = ids.indexOf(this.self);
     if (this.wanted.size === 0 || source < 0) return;
-    const graph = this.graphOf(known);
+    const graph = graphOf(ids, this.troubles.states());
     const shortest = reach(graph, graph.base, new Map([[source, 0]])).distance;
     const sourceInTrouble = this.troubles.isInTrouble(now, this.self, 'source');
     for (const nodeId of this.wanted.keys()) {
@@ -108,18 +107,22 @@ export class Redundancy {
       this.sets.set(nodeId, { nodeId, kind, edges: named, ...(route && { route }) });
     }
   }
+}
 
-  private graphOf({ ids, starts, targets }: MeasuredLinks): LinkGraph {
-    const { states } = this;
-    const sources = new Int32Array(targets.length);
-    for (let from = 0; from < ids.length; from++) sources.fill(from, starts[from], starts[from + 1]);
-    return {
-      nodes: ids.length,
-      starts,
-      sources,
-      targets,
-      base: Float64Array.from(states, ({ base }) => linkCost('realtime', base / 2, 0)),
-      expected: Float64Array.from(states, ({ rtt, loss }) => linkCost('realtime', rtt / 2, loss)),
-    };
-  }
+/** Of links between nodes `ids`. */
+function graphOf(ids: Uint32Array, states: readonly LinkState[]): LinkGraph {
+  const index = new Map(Array.from(ids, (nodeId, i) => [nodeId, i]));
+  const links = states.filter(({ from, to }) => index.has(from) && index.has(to));
+  const { edges, order } = rowsOf(
+    ids.length,
+    links.map(({ from, to }) => [index.get(from)!, index.get(to)!] as const),
+  );
+  const each = Array.from(order, (i) => links[i]);
+  return {
+    ...edges,
+    base: Float64Array.from(each, ({ base }) => linkCost('realtime', base / 2, 0)),
+    expected: Float64Array.from(each, ({ rtt, loss, isGone }) =>
+      isGone ? Infinity : linkCost('realtime', rtt / 2, loss),
+    ),
+  };
 }

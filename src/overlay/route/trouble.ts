@@ -1,6 +1,6 @@
 /**
- * Which links are in trouble, by what their ends advertise: bad news counts at once, good news after it has lasted. A link that is gone counts as in trouble for as
- * long, then it is forgotten. All times in µs. Pure.
+ * Which links are in trouble, by what their ends advertise, who tell bad news at once and good news after it has lasted (`damped.ts`). A link that is gone counts as
+ * in trouble for a while, also when it is back; then it is forgotten. All times in µs. Pure.
  */
 
 /** What is known of the links at a time: directed edges in compressed rows, as `spf.ts` has them. */
@@ -24,19 +24,24 @@ const GOOD_AFTER = 30_000_000;
 const BASE_WINDOW = 1_800_000_000;
 
 class Watched {
+  isGone = false;
   /** Least round trips of the present window and the one before. */
   private least = Infinity;
   private leastBefore = Infinity;
   private windowAt: number;
   isBad = false;
-  private goodSince = -Infinity;
+  private goneAt = -Infinity;
   /** While in trouble, the worst of it. */
   rtt = 0;
   loss = 0;
   /** Of the update that had it last. */
   round = 0;
 
-  constructor(now: number) {
+  constructor(
+    now: number,
+    readonly from: number,
+    readonly to: number,
+  ) {
     this.windowAt = now;
   }
 
@@ -45,6 +50,7 @@ class Watched {
   }
 
   measure(now: number, rtt: number, loss: number): void {
+    this.isGone = false;
     if (now - this.windowAt >= BASE_WINDOW) {
       this.leastBefore = this.least;
       this.least = Infinity;
@@ -54,15 +60,17 @@ class Watched {
     const { base } = this;
     const isBad = loss > LOSS_LIMIT || rtt > Math.max(base * RTT_RATIO, base + RTT_MARGIN);
     const wasInTrouble = this.inTrouble(now);
-    this.turn(now, isBad);
+    this.isBad = isBad;
     const holds = isBad || wasInTrouble;
     this.rtt = holds ? Math.max(rtt, this.rtt) : rtt;
     this.loss = holds ? Math.max(loss, this.loss) : loss;
   }
 
-  /** It isn't there any more. */
+  /** It isn't there. */
   miss(now: number): void {
-    this.turn(now, false);
+    if (!this.isGone) this.goneAt = now;
+    this.isGone = true;
+    this.isBad = false;
   }
 
   inTrouble(now: number): boolean {
@@ -71,48 +79,48 @@ class Watched {
 
   /** When the trouble is over if nothing changes; before `now` where there is none. */
   get endsAt(): number {
-    return this.isBad ? Infinity : this.goodSince + GOOD_AFTER;
-  }
-
-  private turn(now: number, isBad: boolean): void {
-    if (this.isBad && !isBad) this.goodSince = now;
-    this.isBad = isBad;
+    return this.isBad ? Infinity : this.goneAt + GOOD_AFTER;
   }
 }
 
 export interface LinkState {
+  /** Node ids. */
+  readonly from: number;
+  readonly to: number;
   /** µs, there and back: with nothing wrong, and the worst of its trouble, or as advertised where there is none. */
   readonly base: number;
   readonly rtt: number;
   readonly loss: number;
+  /** It was there lately. */
+  readonly isGone: boolean;
 }
 
 export class Troubles {
   private readonly byFrom = new Map<number, Map<number, Watched>>();
   private round = 0;
 
-  /** Takes all links there are; returns the state of each, by edge, which changes with the next update. */
-  update(now: number, { ids, starts, targets, rtt, loss }: MeasuredLinks): LinkState[] {
+  /** Takes all links there are. */
+  update(now: number, { ids, starts, targets, rtt, loss }: MeasuredLinks): void {
     this.round++;
-    const states: LinkState[] = [];
     for (let from = 0; from < ids.length; from++) {
       for (let e = starts[from]; e < starts[from + 1]; e++) {
         const watched = this.watch(now, ids[from], ids[targets[e]]);
         watched.measure(now, rtt[e], loss[e]);
         watched.round = this.round;
-        states.push(watched);
       }
     }
     this.missOthers(now);
-    return states;
+  }
+
+  /** All links, and those that were there lately. */
+  states(): LinkState[] {
+    return [...this.byFrom.values()].flatMap((links) => [...links.values()]);
   }
 
   private missOthers(now: number): void {
     for (const [from, links] of this.byFrom) {
       for (const [to, watched] of links) {
         if (watched.round === this.round) continue;
-        // Once, when it went; what went while all was well is news as well.
-        if (watched.round === this.round - 1) watched.isBad = true;
         watched.miss(now);
         if (!watched.inTrouble(now)) links.delete(to);
       }
@@ -146,7 +154,7 @@ export class Troubles {
     let links = this.byFrom.get(from);
     if (!links) this.byFrom.set(from, (links = new Map<number, Watched>()));
     let watched = links.get(to);
-    if (!watched) links.set(to, (watched = new Watched(now)));
+    if (!watched) links.set(to, (watched = new Watched(now, from, to)));
     return watched;
   }
 }

@@ -22,7 +22,7 @@ links:
   - {between: [m2, b], delay: 15ms}
 agent: {intercept: {rules: [{match: {proto: udp, port: 5006}, do: overlay, service: redundant}]}}
 `;
-/** A packet each 5 ms; what is lost of them with a path is one link's worth of detection without redundancy: a hundred. */
+/** One each 5 ms; a path that dies in silence takes a hundred of them along until it is noticed. */
 const PACKETS = 800;
 /** Sends numbered datagrams to PORT, or prints those that came, in order, when none has for two seconds. */
 const PROGRAM = `
@@ -124,18 +124,11 @@ describe.skipIf(!usable)('a redundant flow (needs root, /dev/net/tun and a build
     expect(counters.tunOut.packets).toBeGreaterThanOrEqual(PACKETS);
   });
 
-  it('goes as realtime over the only path that is left, and says so', async () => {
+  it('chosen by a rule takes the only path that is left', async () => {
     const arrived = await stream(5006, 0, async () => {
-      expect(await flowTo(5006)).toMatchObject({
-        service: 'redundant',
-        why: 'rule',
-        via: 'm2',
-        redundancy: { kind: 'single', edges: [['a', 'm2'], ['m2', 'b']] }, // prettier-ignore
-        copies: 0,
-      });
+      expect(await flowTo(5006)).toMatchObject({ service: 'redundant', why: 'rule', via: 'm2', copies: 0 });
       await link('a', 'm1', '--up', '-m', sandbox.name('diamond'));
     });
     expect([...arrived].sort((x, y) => x - y)).toEqual(all);
-    await bothPaths();
   });
 });
