@@ -21,6 +21,7 @@
         'native/aead.cc',
         'native/aead_openssl.cc',
         'native/aead_ipsecmb.cc',
+        'native/sender_log.cc',
         'native/timer.cc',
         'native/system.cc',
       ],

@@ -176,7 +176,7 @@ const CASES = [
   ['forged', 'forged, 1432 bytes', () => (sealed(large), each((at) => (batch.bytes[at + 20] ^= 1)))],
   ['frame-malformed', 'a bad flag', () => sealed((at) => data(at, SELF, { flags: 1 }))],
   ['frame-unknown', 'an unknown frame', () => sealed((at) => data(at, SELF, { type: 0x1f }))],
-  ['inner-malformed', 'no packet inside', () => sealed((at) => data(at, SELF) - 3)],
+  ['inner-short', 'no packet inside', () => sealed((at) => data(at, SELF) - 3)],
   ['foreign-source', 'a foreign source', () => sealed((at) => data(at, SELF, { inner: [LOST, SELF] }))],
   [
     'foreign-destination',

@@ -6,6 +6,7 @@
 //   tun       the device, read and write                                   coalesce runs of packets -> offload packets
 //   segment   offload packets -> packets of a link's size, or slots        copy     packets -> slots of a store
 //   udp       socket; udp_receive, udp_send                                timer, system
+//   sender_log  who sends what, as nftables tell
 //   aead      seal and open; aead_ipsecmb, aead_openssl its engines
 //
 // src/io/native.ts is the only caller.
@@ -13,6 +14,7 @@
 #include "copy.hh"
 #include "raw.hh"
 #include "segment.hh"
+#include "sender_log.hh"
 #include "system.hh"
 #include "timer.hh"
 #include "tun.hh"
@@ -104,6 +106,7 @@ NAPI_MODULE_INIT() {
   exportAead(env, exports);
   exportTimer(env, exports);
   exportRaw(env, exports);
+  exportSenderLog(env, exports);
   exportSystem(env, exports);
   return exports;
 }

@@ -22,6 +22,8 @@
 namespace causeway {
 namespace {
 
+constexpr int kPeerGroups = 59;  // SO_PEERGROUPS, since Linux 4.13; glibc of Debian 12 hides it
+
 bool hasAes() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
@@ -97,6 +99,29 @@ napi_value trim(napi_env env, napi_callback_info) {
 #endif
 }
 
+/** peerCredentials(fd) -> [user, group, …groups] of the process at the other end of a UNIX socket. Throws errno. */
+napi_value peerCredentials(napi_env env, napi_callback_info info) {
+  Args<1> args(env, info);
+  int32_t fd = -1;
+  if (!getInt(env, args.value[0], &fd)) return nullptr;
+  ucred peer = {};
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    throwErrno(env, errno, "getsockopt SO_PEERCRED");
+    return nullptr;
+  }
+  gid_t groups[1024];
+  size = sizeof groups;
+  const bool known = getsockopt(fd, SOL_SOCKET, kPeerGroups, groups, &size) == 0;
+  const uint32_t count = known ? static_cast<uint32_t>(size / sizeof groups[0]) : 0;
+  napi_value result = nullptr;
+  napi_create_array_with_length(env, count + 2, &result);
+  napi_set_element(env, result, 0, makeDouble(env, peer.uid));
+  napi_set_element(env, result, 1, makeDouble(env, peer.gid));
+  for (uint32_t i = 0; i < count; i++) napi_set_element(env, result, i + 2, makeDouble(env, groups[i]));
+  return result;
+}
+
 napi_value cpuHasAes(napi_env env, napi_callback_info) { return makeBool(env, hasAes()); }
 
 }  // namespace
@@ -106,6 +131,7 @@ void exportSystem(napi_env env, napi_value exports) {
   setFunction(env, exports, "notify", notify);
   setFunction(env, exports, "setSlice", setSlice);
   setFunction(env, exports, "trim", trim);
+  setFunction(env, exports, "peerCredentials", peerCredentials);
   setFunction(env, exports, "cpuHasAes", cpuHasAes);
 }
 

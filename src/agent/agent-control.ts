@@ -14,6 +14,7 @@ import type {
   PeerStatus,
   PingEvent,
   PingRequest,
+  Refused,
   ReloadResult,
   RouteStatus,
   Status,
@@ -23,13 +24,15 @@ import { parseFlowMatch, parseFlowPrefix } from '../control/flow-match.js';
 import { findNode, type NamedNode } from '../control/target.js';
 import type { NameServer } from '../names/index.js';
 import { span } from '../crypto/identity/index.js';
+import { type Refusal, Refusals } from '../intercept/refusals.js';
 import { SERVICE_NAMES } from '../intercept/services.js';
 import type { Io } from '../io/ports.js';
 import { metricOf } from '../overlay/route/metric.js';
 import { ERROR_NO_ROUTE, ERROR_TTL_EXCEEDED } from '../overlay/wire/error.js';
 import type { Router } from '../overlay/route/router.js';
-import type { Agent, Clock } from './agent.js';
 import { captureFilter, Captures } from './captures.js';
+import { type Agent, type Clock, REFUSED_LINE } from './agent.js';
+import { userName } from './config/accounts.js';
 import {
   type Config,
   ConfigError,
@@ -73,6 +76,7 @@ export class AgentControl implements AgentApi {
   ready = false;
   private readonly captures = new Captures(`causeway ${version}`);
   private attached: Attached | undefined;
+  private readonly refusals = new Refusals();
   private readonly started: number;
 
   constructor(
@@ -97,6 +101,7 @@ export class AgentControl implements AgentApi {
     const { agent, ready, identity, warnings, clock, port, names } = this.parts();
     const { node } = agent;
     const peers = agent.peers.all();
+    const report = await port.report();
     const secondsLeft = Math.floor((node.notAfter - clock.wall()) / 1000);
     return {
       ready: this.ready,
@@ -119,7 +124,8 @@ export class AgentControl implements AgentApi {
         configured: peers.filter(({ configured }) => configured).length,
         connected: peers.filter(({ state }) => state === 'connected').length,
       },
-      counters: counted(await port.report(), agent),
+      counters: counted(report, agent),
+      refusals: this.refused(report.refusals),
       warnings: [...warnings, ...expiryWarning(secondsLeft)],
     };
   }
@@ -273,7 +279,8 @@ export class AgentControl implements AgentApi {
     this.config = {
       ...this.config,
       peers: next.peers,
-      intercept: { ...this.config.intercept, rules: next.intercept.rules },
+      intercept: { ...this.config.intercept, rules: next.intercept.rules, inbound: next.intercept.inbound },
+      access: next.access,
       services: next.services,
       links: next.links,
       mesh: next.mesh,
@@ -304,6 +311,16 @@ export class AgentControl implements AgentApi {
       ...offloads,
       ...agent.peerStatus().map(peerFinding),
     ];
+  }
+
+  /** A user was refused something of the control socket. */
+  noteRefused(user: number, what: string): void {
+    const refusal = this.refusals.note(this.io.now(), user, what);
+    if (refusal) this.attached?.log.warn({ ...refusal, user: userName(user) }, REFUSED_LINE);
+  }
+
+  private refused(worker: readonly Refusal[]): Refused[] {
+    return [...worker, ...this.refusals.list()].map((each) => ({ ...each, user: userName(each.user) }));
   }
 
   /** Names nodes and the way to them. */

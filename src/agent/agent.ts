@@ -7,8 +7,12 @@ import { type Action, Handshaker, keyPairOf, noiseCrypto, type Verified } from '
 import { type NodeCertificate, signRaw, verifyRaw } from '../crypto/identity/index.js';
 import type { CertificateFault } from '../crypto/handshake/index.js';
 import type { Cipher } from '../io/ports.js';
-import type { Destinations } from '../tun/index.js';
 import { destinationsOf } from './destinations.js';
+import { asksWhoSends } from '../intercept/access.js';
+import type { Refusal } from '../intercept/refusals.js';
+import { type Destinations, senderGroup, type SenderQuestion } from '../tun/index.js';
+import { userName } from './config/accounts.js';
+import { cgroupsOf, type NodeGroups, nodeGroupsOf } from '../intercept/rules.js';
 import { TokenBucket } from '../rate-limit/token-bucket.js';
 import type { LinkMeasure } from '../overlay/route/measure.js';
 import { isSignal } from '../overlay/peering/signals.js';
@@ -23,6 +27,7 @@ import type { Config, Identity } from './config/index.js';
 import { type Endpoint, endpointHost, endpointKey } from './endpoint.js';
 import { type FromWorker, OUTER_DSCP_COPY, type ToWorker } from './messages.js';
 import { MeshFormer } from './mesh-former.js';
+import { groupMembers } from './node-groups.js';
 import { type Peer, PeerBook } from './peers.js';
 
 export interface Clock {
@@ -51,7 +56,13 @@ export interface AgentParts {
   forgetDirect?: () => void;
   /** The host's addresses that peers may try, without the overlay's. */
   hostAddresses: () => readonly string[];
+  /** Whether somebody asks who sends what. */
+  setSenders?: (question: SenderQuestion | undefined) => void;
 }
+
+export const REFUSED_LINE = 'refused to a user of this host';
+const SENDERS_UNKNOWN =
+  'who sends what is unknown: rules about users, groups and cgroups match nothing, and where access is limited it is refused';
 
 /** µs; so that nothing relies on a timer of days. */
 const LONGEST_WAIT = 60_000_000;
@@ -72,6 +83,8 @@ export class Agent {
   private readonly former: MeshFormer;
   private cancelTimer: () => void = () => undefined;
   private routed = '';
+  /** The groups of nodes that the worker knows, as JSON. */
+  private groups = '{}';
   /** Log lines that a stranger can cause. */
   private readonly complaints: TokenBucket;
   private stopping = false;
@@ -192,6 +205,12 @@ export class Agent {
       case 'echo-error':
         this.echoes.get(message.id)?.(message);
         break;
+      case 'refused':
+        this.noteRefused(message.refusal);
+        break;
+      case 'senders-unknown':
+        this.parts.log.error({ error: message.message }, SENDERS_UNKNOWN);
+        break;
       case 'ready':
       case 'fatal':
       case 'report':
@@ -206,6 +225,11 @@ export class Agent {
     this.rearm();
   }
 
+  /** At most once a minute for each user and kind. */
+  private noteRefused({ user, what, count }: Refusal): void {
+    this.parts.log.warn({ user: userName(user), what, count }, REFUSED_LINE);
+  }
+
   /** Hears the answers to the echoes with this identifier, until the returned function is called. */
   listenEchoes(id: number, listener: EchoListener): () => void {
     this.echoes.set(id, listener);
@@ -217,11 +241,41 @@ export class Agent {
   }
 
   /** What the worker is to do with packets. */
-  private configureData({ intercept, services, links }: Config): void {
+  private configureData({ links }: Config): void {
     const { post } = this.parts;
-    post({ type: 'rules', rules: intercept.rules, defaults: services.default });
+    const { intercept, access, tun } = this.parts.config;
+    const asks = asksWhoSends(intercept.rules, access);
+    this.parts.setSenders?.(asks ? { mtu: tun.mtu, cgroups: cgroupsOf(intercept.rules) } : undefined);
+    this.postRules(this.nodeGroups());
     const dscp = links.outerDscp === 'copy' ? OUTER_DSCP_COPY : links.outerDscp;
     post({ type: 'outer-dscp', dscp });
+  }
+
+  /** Who is in the groups of nodes that rules name, as far as this node knows. */
+  private nodeGroups(): NodeGroups {
+    const { rules, inbound = [] } = this.parts.config.intercept;
+    return groupMembers(nodeGroupsOf([...rules, ...inbound]), this.router.nodes);
+  }
+
+  private postRules(groups: NodeGroups): void {
+    const { intercept, services, access, tun } = this.parts.config;
+    const { rules, inbound } = intercept;
+    this.groups = JSON.stringify(groups);
+    this.parts.post({
+      type: 'rules',
+      rules,
+      ...(inbound && { inbound }),
+      defaults: services.default,
+      groups,
+      access,
+      ...(asksWhoSends(rules, access) && { senderGroup: senderGroup(tun.name) }),
+    });
+  }
+
+  /** Certificates came or went: rules may mean other nodes. */
+  private updateGroups(): void {
+    const groups = this.nodeGroups();
+    if (JSON.stringify(groups) !== this.groups) this.postRules(groups);
   }
 
   // --- peers ---
@@ -492,6 +546,7 @@ export class Agent {
           this.parts.post({ type: 'tables', buffers: action.snapshot.buffers }, action.snapshot.buffers);
           this.updateRouted();
           this.updateRedundancy();
+          this.updateGroups();
           break;
         case 'drop':
           this.drops[`routing-${action.reason}`] = (this.drops[`routing-${action.reason}`] ?? 0) + 1;

@@ -4,6 +4,7 @@ import {
   type FlowReport,
   type FlowTuple,
   SERVICE_DROPPED,
+  SERVICE_REJECTED,
   SERVICE_UNDECIDED,
 } from '../intercept/flow-cache.js';
 import { flowHash, PacketInfo } from '../intercept/packet.js';
@@ -37,13 +38,14 @@ export function outgoingFlow(report: FlowReport, wayTo: WayTo, redundancyTo: Red
   const { service, origin, rule, packets, bytes, bytesPerSecond, retransmissions, copies } = report;
   const { name: node, via, hops } = wayTo(report.node, service);
   const undecided = service === SERVICE_UNDECIDED;
+  const refused = service === SERVICE_DROPPED || service === SERVICE_REJECTED;
   return {
     direction: 'out',
     ...ends(report.tuple),
     node,
     via,
     hops,
-    service: undecided ? null : service === SERVICE_DROPPED ? 'dropped' : SERVICE_NAMES[service],
+    service: undecided ? null : refused ? 'dropped' : SERVICE_NAMES[service],
     why: undecided ? null : ORIGIN_NAMES[origin],
     rule: undecided || rule < 0 ? null : rule,
     packets,

@@ -8,10 +8,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import { pino, type Logger } from 'pino';
+import { ControlGuard } from '../control/guard.js';
 import { ControlServer } from '../control/server.js';
 import type { Cipher, Io } from '../io/ports.js';
 import { IoError } from '../io/ports.js';
-import { HostInterception } from '../tun/index.js';
+import { HostInterception, HostSenders, removeSenders } from '../tun/index.js';
 import { hostPlanOf, interceptOptionsOf } from './host-plan.js';
 import { HostKeeper } from './host-keeper.js';
 import { Agent, type Clock } from './agent.js';
@@ -53,6 +54,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
 class AgentLife {
   /** Resolves with the exit code when the agent is to end; rejects with what ended it. */
   readonly ended: Promise<number>;
+  private readonly senders: HostSenders;
   private finish: (code: number) => void = () => undefined;
   private fail: (error: unknown) => void = () => undefined;
   /** What to take back, last first. */
@@ -68,6 +70,9 @@ class AgentLife {
       this.finish = resolve;
       this.fail = reject;
     });
+    this.senders = new HostSenders(config.tun.name, (error) =>
+      log.error({ error: String(error) }, 'senders'),
+    );
     // It may end before anyone waits for that.
     this.ended.catch(() => undefined);
   }
@@ -78,10 +83,11 @@ class AgentLife {
     this.listen(control);
     await this.serve(control);
     const host = new HostInterception(config.tun.name);
-    const removed = await host.prepare();
+    const removed = [...(await host.prepare()), ...(await removeSenders(config.tun.name))];
     if (removed.length > 0) log.warn({ removed }, 'removed what an agent that was killed had left');
     const agent = await this.startWorker(plain, control, host);
     agent.start();
+    await this.senders.settled();
     control.ready = true;
     io.notify('READY=1');
     const watchdog = new Watchdog(io, () => control.probeWorker());
@@ -104,10 +110,14 @@ class AgentLife {
   }
 
   private async serve(control: AgentControl): Promise<void> {
-    const { config, log } = this;
-    const server = new ControlServer(control, config.control.socket, (error) => {
-      log.error({ error: String(error) }, 'control');
-    });
+    const { config, io, log } = this;
+    const onError = (error: unknown): void => log.error({ error: String(error) }, 'control');
+    const guard = new ControlGuard(
+      config.control,
+      io.peerCredentials && ((fd) => io.peerCredentials!(fd)),
+      (user, what) => control.noteRefused(user, what),
+    );
+    const server = new ControlServer(control, config.control.socket, onError, guard);
     await server.listen();
     this.undo.push(() => server.close());
     if (config.control.metrics === undefined) return;
@@ -136,6 +146,7 @@ class AgentLife {
       post: (message, transfer) => worker.port?.post(message, transfer),
       ciphers: cipherPreference(io),
       hostAddresses: () => hostAddresses(config.listen.host),
+      setSenders: (question) => this.senders.set(question),
       setRouted: (to) => keeper.setRouted(to),
       forgetDirect: () => keeper.forgetDirect(),
     });
@@ -158,6 +169,7 @@ class AgentLife {
     worker.port = port;
     this.undo.push(() => port.stop());
     this.undo.push(() => host.revert());
+    this.undo.push(() => this.senders.close());
     this.undo.push(() => agent.stop());
     const plan = hostPlanOf(config, identity);
     const { warnings } = await host.apply(plan.routing, plan.nft);

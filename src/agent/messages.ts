@@ -5,7 +5,10 @@
 import type { LinkRecovery, LossReport } from '../control/api.js';
 import type { Cipher, TunFeatures, UdpFeatures } from '../io/ports.js';
 import type { FlowMatch, FlowReport, FlowTuple } from '../intercept/flow-cache.js';
-import type { Rule, RulePrefix } from '../intercept/rules.js';
+import type { AccessRules } from '../intercept/access.js';
+import type { Refusal } from '../intercept/refusals.js';
+import type { InboundRule } from '../intercept/inbound.js';
+import type { NodeGroups, Rule, RulePrefix } from '../intercept/rules.js';
 import type { ServiceDefaults } from '../intercept/services.js';
 import type { LinkMeasure } from '../overlay/route/measure.js';
 import type { Outside } from '../overlay/forward/routes.js';
@@ -94,7 +97,17 @@ export type ToWorker =
   /** The links that redundant packets take, whole: of all destinations that were wanted and have more than one way. */
   | { type: 'source-routes'; routes: readonly RouteTo[] }
   | { type: 'revoke-session'; index: number }
-  | { type: 'rules'; rules: readonly Rule[]; defaults: ServiceDefaults }
+  /** `inbound`: absent where everything may enter. `groups`: who is in the groups of nodes that rules name. */
+  | {
+      type: 'rules';
+      rules: readonly Rule[];
+      inbound?: readonly InboundRule[];
+      defaults: ServiceDefaults;
+      groups: NodeGroups;
+      access?: AccessRules;
+      /** Netlink group where senders are logged; absent where nobody asks. */
+      senderGroup?: number;
+    }
   | { type: 'outer-dscp'; dscp: number }
   | { type: 'flows'; id: number; filter: FlowFilter }
   /** Of the flows that run now; null leaves them to the rules again. */
@@ -155,6 +168,7 @@ export interface WorkerReport {
   links: LinkReport[];
   counters: Record<string, number>;
   drops: Record<string, number>;
+  refusals: Refusal[];
 }
 
 export interface EchoReply {
@@ -176,6 +190,10 @@ export type FromWorker =
       tun: TunFeatures;
       udp: UdpFeatures;
     }
+  /** To be logged. */
+  | { type: 'refused'; refusal: Refusal }
+  /** It can't be known who sends. */
+  | { type: 'senders-unknown'; message: string }
   | { type: 'fatal'; code: string; message: string; syscall: string }
   | { type: 'datagram'; bytes: Uint8Array; endpoint: Endpoint }
   | { type: 'up'; peer: number; rttMicros: number }

@@ -74,8 +74,8 @@ interface DownOptions extends CommonOptions {
 async function runDown(options: DownOptions, { out, err }: Output): Promise<void> {
   const { tun, socket, file } = await downTarget(options, err);
   const stopped = await stopAgent(new ControlClient(socket), file);
-  const { removeLeftovers } = await import('../tun/index.js');
-  const removed = await removeLeftovers(tun);
+  const { removeLeftovers, removeSenders } = await import('../tun/index.js');
+  const removed = [...(await removeLeftovers(tun)), ...(await removeSenders(tun))];
   if (options.json === true) return out(json({ stopped, removed }));
   out(stopped ? 'stopped' : `no agent at ${socket}`);
   for (const what of removed) out(`removed ${what}`);
@@ -162,9 +162,9 @@ async function runCheck(
   { out, err }: Output,
   exit: (code: number) => void,
 ): Promise<void> {
-  const { loadConfig, preflight } = await import('../agent/config/index.js');
+  const { loadConfig, preflight, ruleProblems } = await import('../agent/config/index.js');
   const config = loadConfig(file);
-  const problems = preflight(config, Date.now());
+  const problems = [...ruleProblems(config), ...preflight(config, Date.now())];
   const errors = problems.filter(({ level }) => level === 'error');
   if (asJson === true) out(json({ ok: errors.length === 0, node: config.node, problems }));
   else if (problems.length > 0) err(problems.map((problem) => formatProblem(problem)).join('\n'));

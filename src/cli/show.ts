@@ -67,6 +67,10 @@ export function renderStatus(status: Status): string {
       ),
     );
   }
+  if (status.refusals.length > 0) {
+    const rows = status.refusals.map(({ user, what, count }) => [user, what, String(count)]);
+    sections.push(table(['refused to', 'what', 'times'], rows, [2]));
+  }
   if (status.warnings.length > 0) sections.push(status.warnings.map((line) => `warning: ${line}`).join('\n'));
   return sections.join('\n\n');
 }

@@ -59,8 +59,18 @@ export interface Status {
   names: { zone: string; port: number; queries: Record<string, number> } | null;
   peers: { configured: number; connected: number };
   counters: Counters;
+  /** What users of this host were refused; only what occurred. */
+  refusals: Refused[];
   /** One line each, with the remedy. */
   warnings: string[];
+}
+
+export interface Refused {
+  /** Name, or number where it has none. */
+  user: string;
+  /** `overlay`, a service, `control`, or `control: change`. */
+  what: string;
+  count: number;
 }
 
 /** Totals since the start. Directions are seen from the agent: `tunIn` is what applications sent. */
@@ -332,7 +342,7 @@ export interface Finding {
   remedy?: string;
 }
 
-export type ApiErrorCode = 'not-found' | 'bad-request' | 'unavailable' | 'failed';
+export type ApiErrorCode = 'not-found' | 'forbidden' | 'bad-request' | 'unavailable' | 'failed';
 
 /** An answer that is a refusal. Its message is one line for the user. */
 export class ApiError extends Error {

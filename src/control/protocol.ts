@@ -23,6 +23,7 @@ export type Call = keyof typeof PATHS;
 
 export const STATUS_OF: Readonly<Record<ApiErrorCode, number>> = {
   'bad-request': 400,
+  forbidden: 403,
   'not-found': 404,
   failed: 500,
   unavailable: 503,

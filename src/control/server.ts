@@ -3,7 +3,7 @@
  *   1. take the socket's path: nothing there, or a socket that nobody serves any more;
  *   2. answer each request from the AgentApi, errors as the codes of `protocol.ts`;
  *   3. on close, let go of the path and of every connection.
- * Whoever may open the socket may do everything, so it belongs to root alone (mode 0600).
+ * The socket is root's alone (mode 0600), unless a guard says who else may ask what.
  */
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -14,6 +14,7 @@ import { z } from 'zod';
 import type { AgentApi, CaptureRequest, FlowsRequest, PingEvent } from './api.js';
 import { ApiError } from './api.js';
 import { ControlError } from './errors.js';
+import type { ControlGuard } from './guard.js';
 import type { Call, PingLine } from './protocol.js';
 import { MAX_BODY, PATHS, STATUS_OF } from './protocol.js';
 
@@ -60,6 +61,7 @@ export class ControlServer {
     private readonly api: AgentApi,
     private readonly socketPath: string,
     private readonly onError: (error: unknown) => void = () => undefined,
+    private readonly guard?: ControlGuard,
   ) {
     this.server = createServer((request, response) => void this.answer(request, response));
   }
@@ -70,7 +72,7 @@ export class ControlServer {
       mkdirSync(dirname(this.socketPath), { recursive: true, mode: 0o755 });
       await removeStale(this.socketPath);
       await this.bind();
-      chmodSync(this.socketPath, 0o600);
+      chmodSync(this.socketPath, this.guard?.isOpen === true ? 0o666 : 0o600);
     } catch (error) {
       throw error instanceof ControlError ? error : cantListen(this.socketPath, error);
     }
@@ -106,6 +108,7 @@ export class ControlServer {
     response.on('error', () => undefined); // the client left; `close` says so too
     try {
       const call = callOf(request);
+      this.guard?.check(request.socket, call);
       if (call === 'ping') return await this.answerPing(request, response);
       if (call === 'capture') return await this.answerCapture(request, response);
       const body = await readBody(request);

@@ -10,16 +10,40 @@
  * longest idle, so a flow's index is its own until `capacity` other flows were found (or, where somebody crafts flows of one hash,
  * until CHAIN_MAX of those were).
  */
-import { flowHash, FRAGMENT_NONE, type PacketInfo } from './packet.js';
-import { inPrefix, type MaskedPrefix, maskPrefix, type RulePrefix, type Verdict } from './rules.js';
+import { flowHash, FRAGMENT_NONE, PacketInfo } from './packet.js';
+import {
+  inPrefix,
+  type MaskedPrefix,
+  maskPrefix,
+  NO_SENDER,
+  type RulePrefix,
+  type Verdict,
+} from './rules.js';
 import { ORIGIN_DEFAULT, ORIGIN_SET } from './services.js';
 
-/** In the column `service`, beside service numbers: a rule sends the flow on without the overlay. */
+/** In the column `service`, beside service numbers: the flow's sender may not use the overlay. */
+export const SERVICE_REFUSED = 0xfb;
+/** A rule drops the flow, and its sender is told. */
+export const SERVICE_REJECTED = 0xfc;
+/** A rule sends the flow on without the overlay. */
 export const SERVICE_DIRECT = 0xfd;
-/** In the column `service`, beside service numbers: the rules have to be asked. */
+/** The rules have to be asked. */
 export const SERVICE_UNDECIDED = 0xfe;
 /** A rule drops the flow. */
 export const SERVICE_DROPPED = 0xff;
+const OTHERWISE = {
+  drop: SERVICE_DROPPED,
+  reject: SERVICE_REJECTED,
+  refuse: SERVICE_REFUSED,
+  direct: SERVICE_DIRECT,
+} as const;
+/** Those from here on are no services. */
+const NO_SERVICE = SERVICE_REFUSED;
+
+/** In the column `begun`. */
+export const BEGUN_UNKNOWN = 0;
+export const BEGUN_HERE = 1;
+export const BEGUN_THERE = 2;
 
 /** Flows of one bucket, at most, so that crafted collisions cost no more than this many comparisons. */
 const CHAIN_MAX = 16;
@@ -56,7 +80,7 @@ export interface FlowReport {
   label: number;
   /** Node id that the flow goes to. */
   node: number;
-  /** A service number, SERVICE_UNDECIDED (until its next packet) or SERVICE_DROPPED. */
+  /** A service number, SERVICE_UNDECIDED (until its next packet), SERVICE_DROPPED or SERVICE_REJECTED. */
   service: number;
   /** ORIGIN_… */
   origin: number;
@@ -73,7 +97,7 @@ export interface FlowReport {
 }
 
 export class FlowCache {
-  /** A service number, SERVICE_UNDECIDED or SERVICE_DROPPED. */
+  /** A service number, SERVICE_UNDECIDED, SERVICE_DROPPED or SERVICE_REJECTED. */
   readonly service: Uint8Array;
   /** The flow's label in routed headers, `flowHash`. */
   readonly label: Uint32Array;
@@ -85,6 +109,13 @@ export class FlowCache {
   readonly retransmissions: Float64Array;
   readonly copies: Float64Array;
 
+  /** Whose socket sends it, NO_SENDER where that isn't known, and which of the rules' cgroups that lies in; by `setSender`. */
+  readonly user: Uint32Array;
+  readonly group: Uint32Array;
+  readonly cgroups: Uint32Array;
+  /** Who began the flow, as far as that was asked; whoever asks writes it. */
+  readonly begun: Uint8Array;
+
   /** How many slots have ever been taken; they are the first ones. */
   size = 0;
   private readonly capacity: number;
@@ -93,7 +124,8 @@ export class FlowCache {
   private readonly ports: Uint32Array;
   /** IP version and protocol. */
   private readonly kind: Uint16Array;
-  private readonly node: Uint32Array;
+  /** Node id that the flow goes to, or comes from. */
+  readonly node: Uint32Array;
   private readonly origin: Uint8Array;
   private readonly pinned: Uint8Array;
   /** Index of the rule that decided, -1 for none. */
@@ -115,13 +147,20 @@ export class FlowCache {
   private oldest = NONE;
   private generation = 0;
 
-  /** `capacity`: flows remembered, at least 1. */
-  constructor({ capacity }: { capacity: number }) {
+  private readonly scratch = new PacketInfo();
+  private readonly decisionLife: number;
+
+  /** `capacity`: flows remembered, at least 1. `decisionLife`: µs of silence after which rules are asked anew. */
+  constructor({ capacity, decisionLife = Infinity }: { capacity: number; decisionLife?: number }) {
+    this.decisionLife = decisionLife;
     const numbers = () => new Float64Array(capacity);
     const links = (size: number) => new Int32Array(size).fill(NONE);
     this.capacity = capacity;
     this.service = new Uint8Array(capacity);
     this.label = new Uint32Array(capacity);
+    this.begun = new Uint8Array(capacity);
+    const words = () => new Uint32Array(capacity);
+    [this.user, this.group, this.cgroups] = [words(), words(), words()];
     [this.lastSequence, this.packets, this.bytes] = [numbers(), numbers(), numbers()];
     [this.retransmissions, this.copies] = [numbers(), numbers()];
     this.words = new Uint32Array(8 * capacity);
@@ -140,35 +179,68 @@ export class FlowCache {
 
   /**
    * The index of the parsed packet's flow, which is made if need be; `node` is where the packet goes. The flow is undecided if it is new, if
-   * rules or its DSCP changed, and for each fragment, since rules ask about ports that only the first one has.
+   * rules, its DSCP or the node changed, and for each fragment, since rules ask about ports that only the first one has.
    */
   find(now: number, info: PacketInfo, node: number): number {
-    const ports =
-      info.fragment === FRAGMENT_NONE ? ((info.sourcePort << 16) | info.destinationPort) >>> 0 : 0;
+    const ports = portsOf(info);
     let flow = this.newest;
     if (flow === NONE || !this.is(flow, info, ports)) flow = this.lookUp(now, info, ports);
     if (this.node[flow] !== node) {
       this.node[flow] = node;
       this.lastSequence[flow] = NONE; // sequences count per destination
+      this.service[flow] = SERVICE_UNDECIDED; // and rules may name its node
     }
     const stamp = (this.generation | (info.trafficClass >>> 2)) >>> 0;
     if (this.stamp[flow] !== stamp || info.fragment !== FRAGMENT_NONE) {
       this.stamp[flow] = stamp;
       this.service[flow] = SERVICE_UNDECIDED;
     }
+    if (now - this.lastAt[flow]! > this.decisionLife) {
+      this.service[flow] = SERVICE_UNDECIDED;
+      this.begun[flow] = BEGUN_UNKNOWN;
+    }
     this.lastAt[flow] = now;
     return flow;
+  }
+
+  /** The index of the parsed packet's flow, or of the flow that the packet answers; -1 where there is none. Changes nothing. */
+  peek(info: PacketInfo, isAnswer = false): number {
+    const sought = isAnswer ? turnAround(info, this.scratch) : info;
+    const label = flowHash(sought);
+    const ports = portsOf(sought);
+    for (
+      let flow = this.buckets[label & (this.buckets.length - 1)]!;
+      flow !== NONE;
+      flow = this.chain[flow]!
+    ) {
+      if (this.label[flow] === label && this.is(flow, sought, ports)) return flow;
+    }
+    return NONE;
+  }
+
+  /** Says whose the flow is; another one's flow is undecided. */
+  setSender(flow: number, user: number, group: number, cgroups: number): void {
+    if (this.user[flow] === user && this.group[flow] === group && this.cgroups[flow] === cgroups) return;
+    this.user[flow] = user;
+    this.group[flow] = group;
+    this.cgroups[flow] = cgroups;
+    this.service[flow] = SERVICE_UNDECIDED;
+  }
+
+  /** µs since the flow's last packet. */
+  idle(now: number, flow: number): number {
+    return now - this.lastAt[flow]!;
   }
 
   /** Takes over what the rules say. A service set by hand goes before theirs, but what they drop is dropped. */
   decide(flow: number, verdict: Verdict): void {
     const pinned = this.pinned[flow]!;
-    const carried = verdict.do === 'overlay';
-    const set = pinned !== UNPINNED && carried;
+    const passes = verdict.do === 'overlay';
+    const set = pinned !== UNPINNED && passes;
     this.rule[flow] = verdict.rule;
     this.origin[flow] = set ? ORIGIN_SET : verdict.origin;
-    if (!carried) this.service[flow] = verdict.do === 'drop' ? SERVICE_DROPPED : SERVICE_DIRECT;
-    else this.service[flow] = set ? pinned : verdict.service;
+    if (verdict.do === 'overlay') this.service[flow] = set ? pinned : verdict.service;
+    else this.service[flow] = OTHERWISE[verdict.do];
   }
 
   count(now: number, flow: number, packets: number, bytes: number): void {
@@ -215,7 +287,7 @@ export class FlowCache {
   /** In force at once where the rules let the flow pass; elsewhere they have to be asked. */
   private pin(flow: number, service: number | null): void {
     this.pinned[flow] = service ?? UNPINNED;
-    if (service === null || this.service[flow]! >= SERVICE_DIRECT) {
+    if (service === null || this.service[flow]! >= NO_SERVICE) {
       this.service[flow] = SERVICE_UNDECIDED;
     } else {
       this.service[flow] = service;
@@ -321,6 +393,10 @@ export class FlowCache {
     this.pinned[flow] = UNPINNED;
     this.rule[flow] = NONE;
     this.stamp[flow] = this.generation;
+    this.begun[flow] = BEGUN_UNKNOWN;
+    this.user[flow] = this.group[flow] = NO_SENDER;
+    this.cgroups[flow] = 0;
+    this.lastAt[flow] = now;
     this.lastSequence[flow] = NONE;
     this.packets[flow] = this.bytes[flow] = this.retransmissions[flow] = this.copies[flow] = 0;
     this.windowBytes[flow] = this.rate[flow] = 0;
@@ -384,4 +460,27 @@ export class FlowCache {
       ? (this.windowBytes[flow]! * 1e6) / Math.max(span, RATE_WINDOW)
       : this.rate[flow]!;
   }
+}
+
+/** As flows are told apart: all fragments alike. */
+function portsOf(info: PacketInfo): number {
+  return info.fragment === FRAGMENT_NONE ? ((info.sourcePort << 16) | info.destinationPort) >>> 0 : 0;
+}
+
+/** The tuple of what answers the packet, in `out`. */
+function turnAround(info: PacketInfo, out: PacketInfo): PacketInfo {
+  out.version = info.version;
+  out.protocol = info.protocol;
+  out.fragment = FRAGMENT_NONE;
+  out.src0 = info.dst0;
+  out.src1 = info.dst1;
+  out.src2 = info.dst2;
+  out.src3 = info.dst3;
+  out.dst0 = info.src0;
+  out.dst1 = info.src1;
+  out.dst2 = info.src2;
+  out.dst3 = info.src3;
+  out.sourcePort = info.destinationPort;
+  out.destinationPort = info.sourcePort;
+  return out;
 }

@@ -30,6 +30,8 @@ const MAX_V6 = 1280;
 /** Room that `buildIcmpError` may need, bytes. */
 export const ICMP_ERROR_MAX = MAX_V6;
 
+const REDIRECT_V4 = 5;
+const REDIRECT_V6 = 137;
 const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
 const ICMP_HEADER = 8;
@@ -49,6 +51,20 @@ export function mayAnswer(view: DataView, info: PacketInfo, kind: IcmpErrorKind)
   return true;
 }
 
+/** Whether an ICMP message of this type reports an error about a packet that it quotes; a redirect does not. */
+export function isIcmpError(version: number, type: number): boolean {
+  return version === 4 ? isErrorV4(type) && type !== REDIRECT_V4 : isErrorV6(type) && type !== REDIRECT_V6;
+}
+
+/** Whether it asks for, or is, an echo. */
+export function isEchoRequest(version: number, type: number): boolean {
+  return type === (version === 4 ? 8 : 128);
+}
+
+export function isEchoReply(version: number, type: number): boolean {
+  return type === (version === 4 ? 0 : 129);
+}
+
 /** A message too short to tell its type counts as an error. */
 function isIcmpQuery(view: DataView, info: PacketInfo, isError: (type: number) => boolean): boolean {
   return info.transportLength > 0 && !isError(view.getUint8(info.transportOffset));
@@ -56,12 +72,12 @@ function isIcmpQuery(view: DataView, info: PacketInfo, isError: (type: number) =
 
 /** Unreachable, source quench, redirect, time exceeded, parameter problem. */
 function isErrorV4(type: number): boolean {
-  return type === 3 || type === 4 || type === 5 || type === 11 || type === 12;
+  return type === 3 || type === 4 || type === REDIRECT_V4 || type === 11 || type === 12;
 }
 
 /** All below 128 are errors; 137 is redirect. */
 function isErrorV6(type: number): boolean {
-  return type < 128 || type === 137;
+  return type < 128 || type === REDIRECT_V6;
 }
 
 /**

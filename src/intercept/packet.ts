@@ -57,6 +57,10 @@ export class PacketInfo {
   ecn = 0;
   /** FRAGMENT_… */
   fragment = FRAGMENT_NONE;
+  /** Of a fragment: where its data belongs, bytes; whether more follow; its datagram's identification. 0 and false for others. */
+  fragmentOffset = 0;
+  moreFragments = false;
+  fragmentId = 0;
   /** IPv4's DF bit; always true for IPv6. */
   dontFragment = false;
   src0 = 0;
@@ -84,16 +88,29 @@ const MAX_EXTENSIONS = 8;
 
 /** Parses the packet that fills `length` bytes at `at` exactly. Returns PARSE_OK, or a reason and leaves `out` undefined. */
 export function parsePacket(view: DataView, at: number, length: number, out: PacketInfo): number {
-  if (length < IPV4_HEADER) return PARSE_SHORT;
-  const version = view.getUint8(at) >>> 4;
-  if (version === 4) return parseIpv4(view, at, length, out);
-  return version === 6 ? parseIpv6(view, at, length, out) : PARSE_VERSION;
+  return parse(view, at, length, true, out);
 }
 
-function parseIpv4(view: DataView, at: number, length: number, out: PacketInfo): number {
+/**
+ * Likewise for the head of a packet, such as an ICMP error quotes it: as if it were all of it, whatever length it announces. With a
+ * head too short for that the answer may be any reject.
+ */
+export function parseHead(view: DataView, at: number, length: number, out: PacketInfo): number {
+  return parse(view, at, length, false, out);
+}
+
+/** `whole`: the announced length has to be `length`. */
+function parse(view: DataView, at: number, length: number, whole: boolean, out: PacketInfo): number {
+  if (length < IPV4_HEADER) return PARSE_SHORT;
+  const version = view.getUint8(at) >>> 4;
+  if (version === 4) return parseIpv4(view, at, length, whole, out);
+  return version === 6 ? parseIpv6(view, at, length, whole, out) : PARSE_VERSION;
+}
+
+function parseIpv4(view: DataView, at: number, length: number, whole: boolean, out: PacketInfo): number {
   const headerLength = (view.getUint8(at) & 0x0f) * 4;
   if (headerLength < IPV4_HEADER || headerLength > length) return PARSE_HEADER_LENGTH;
-  if (view.getUint16(at + 2) !== length) return PARSE_TOTAL_LENGTH;
+  if (whole && view.getUint16(at + 2) !== length) return PARSE_TOTAL_LENGTH;
   out.version = 4;
   out.totalLength = length;
   out.trafficClass = view.getUint8(at + 1);
@@ -108,19 +125,23 @@ function parseIpv4(view: DataView, at: number, length: number, out: PacketInfo):
   out.dontFragment = (fragment & IPV4_DF) !== 0;
   const offset = (fragment & IPV4_OFFSET_MASK) * 8;
   if (offset + length - headerLength > 0xffff - IPV4_HEADER) return PARSE_FRAGMENT;
-  out.fragment = fragmentKind(offset, (fragment & IPV4_MF) !== 0);
+  noteFragment(out, offset, (fragment & IPV4_MF) !== 0, view.getUint16(at + 4));
   return parseTransport(view, at, headerLength, out);
 }
 
-function fragmentKind(offset: number, more: boolean): number {
-  if (offset > 0) return FRAGMENT_LATER;
-  return more ? FRAGMENT_FIRST : FRAGMENT_NONE;
+function noteFragment(out: PacketInfo, offset: number, more: boolean, id: number): void {
+  if (offset > 0) out.fragment = FRAGMENT_LATER;
+  else out.fragment = more ? FRAGMENT_FIRST : FRAGMENT_NONE;
+  const isFragment = out.fragment !== FRAGMENT_NONE;
+  out.fragmentOffset = offset;
+  out.moreFragments = more;
+  out.fragmentId = isFragment ? id : 0;
 }
 
-function parseIpv6(view: DataView, at: number, length: number, out: PacketInfo): number {
+function parseIpv6(view: DataView, at: number, length: number, whole: boolean, out: PacketInfo): number {
   if (length < IPV6_HEADER) return PARSE_SHORT;
   // A jumbogram (RFC 2675) announces 0 and fails here too.
-  if (view.getUint16(at + 4) + IPV6_HEADER !== length) return PARSE_TOTAL_LENGTH;
+  if (whole && view.getUint16(at + 4) + IPV6_HEADER !== length) return PARSE_TOTAL_LENGTH;
   out.version = 6;
   out.totalLength = length;
   out.trafficClass = (view.getUint16(at) >>> 4) & 0xff;
@@ -145,7 +166,7 @@ function parseIpv6(view: DataView, at: number, length: number, out: PacketInfo):
 function walkExtensions(view: DataView, at: number, length: number, out: PacketInfo): number {
   let header = view.getUint8(at + 6);
   let offset = IPV6_HEADER;
-  out.fragment = FRAGMENT_NONE;
+  noteFragment(out, 0, false, 0);
   let fragmented = false;
   for (let count = 0; isExtension(header); count++) {
     if (count === MAX_EXTENSIONS || offset + 8 > length) return PARSE_EXTENSION;
@@ -156,7 +177,7 @@ function walkExtensions(view: DataView, at: number, length: number, out: PacketI
       if (fragmented) return PARSE_EXTENSION;
       fragmented = true;
       const word = view.getUint16(at + offset + 2);
-      out.fragment = fragmentKind(word & 0xfff8, (word & 1) !== 0);
+      noteFragment(out, word & 0xfff8, (word & 1) !== 0, view.getUint32(at + offset + 4));
       if ((word & 0xfff8) + length - offset - size > 0xffff) return PARSE_FRAGMENT;
     }
     offset += size;
@@ -218,7 +239,7 @@ function parseTransport(view: DataView, at: number, headerLength: number, out: P
 }
 
 /** TCP, UDP, DCCP, SCTP and UDP-Lite begin with two ports. */
-function hasPorts(protocol: number): boolean {
+export function hasPorts(protocol: number): boolean {
   return protocol === 6 || protocol === 17 || protocol === 33 || protocol === 132 || protocol === 136;
 }
 

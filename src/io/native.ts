@@ -11,7 +11,9 @@ import type {
   Cipher,
   Io,
   MicroTimer,
+  PeerCredentials,
   RawSender,
+  SenderLog,
   TunDevice,
   TunFeatures,
   TunOptions,
@@ -19,7 +21,7 @@ import type {
   UdpOptions,
   UdpSocket,
 } from './ports.js';
-import { IoError } from './ports.js';
+import { IoError, SENDER_HEAD } from './ports.js';
 
 /** A native resource; only the addon looks inside. */
 type Handle = object;
@@ -48,6 +50,10 @@ interface Addon {
     slotCount: number,
     at: number,
   ): number;
+  senderLogOpen(group: number, head: number): Handle;
+  senderLogRead(handle: Handle, bytes: Uint8Array, table: Uint32Array, room: number): number;
+  senderLogClose(handle: Handle): void;
+  peerCredentials(fd: number): number[];
   segmentErrors(): number;
   copy(
     bytes: Uint8Array,
@@ -447,6 +453,20 @@ class NativeIo implements Io {
     at: number,
   ): void {
     this.#addon.copy(from.bytes, from.table, order, n, into.bytes, into.table, slots, at);
+  }
+
+  createSenderLog(group: number): SenderLog {
+    const addon = this.#addon;
+    const handle = attempt(`netlink group ${group}`, () => addon.senderLogOpen(group, SENDER_HEAD));
+    return {
+      read: ({ bytes, table }) => addon.senderLogRead(handle, bytes, table, SENDER_HEAD),
+      close: () => addon.senderLogClose(handle),
+    };
+  }
+
+  peerCredentials(fd: number): PeerCredentials {
+    const [user, ...groups] = attempt('control socket', () => this.#addon.peerCredentials(fd));
+    return { user, groups };
   }
 
   now(): number {

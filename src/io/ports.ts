@@ -142,6 +142,29 @@ export interface MicroTimer {
   close(): void;
 }
 
+/** Bytes of a packet's head that a sender log keeps, and words of its table: length of the head, user, group, mark. */
+export const SENDER_HEAD = 128;
+export const SENDER_COLUMNS = 4;
+
+/** Row i has its head at i · SENDER_HEAD of `bytes` and its words at i · SENDER_COLUMNS of `table`. A user or group of 2³²−1 is unknown. */
+export interface SenderBatch {
+  readonly bytes: Uint8Array;
+  readonly table: Uint32Array;
+}
+
+/** Heads of packets and who sent them, as nftables log them to a netlink group. */
+export interface SenderLog {
+  /** Takes what there is. Returns how many rows, or −1 − rows where some were lost before; fewer than fit mean that there were no more. */
+  read(batch: SenderBatch): number;
+  close(): void;
+}
+
+export interface PeerCredentials {
+  user: number;
+  /** The process's own group and those that it is in besides. */
+  groups: number[];
+}
+
 export interface Io {
   readonly kind: 'native' | 'plain';
   createTun(options: TunOptions): TunDevice;
@@ -195,6 +218,10 @@ export interface Io {
     slots: Int32Array,
     at: number,
   ): void;
+  /** Reads a netlink group. Throws IoError EBUSY where somebody else does. Absent where that can't be had. */
+  createSenderLog?(group: number): SenderLog;
+  /** Who is at the other end of a UNIX socket. Absent where that can't be had. */
+  peerCredentials?(fd: number): PeerCredentials;
   /** Microseconds of CLOCK_BOOTTIME. */
   now(): number;
   /** systemd's notify protocol; false where NOTIFY_SOCKET is unset. */

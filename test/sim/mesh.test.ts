@@ -102,7 +102,9 @@ describe(`whole agents with real handshakes and ciphers (seed ${SEED})`, () => {
       'forged',
       'foreign-source',
       'foreign-destination',
-      'inner-malformed',
+      'inner-short',
+      'inner-total-length',
+      'inner-overlap',
       'frame-malformed',
     ]) {
       expect([reason, total(reason)]).toEqual([reason, 0]);

@@ -15,7 +15,7 @@ import { Agent } from '../../src/agent/agent.js';
 import type { Config, Identity } from '../../src/agent/config/index.js';
 import type { FromWorker, ToWorker, WorkerReport } from '../../src/agent/messages.js';
 import { ForwardingWorker } from '../../src/agent/worker/forwarding-worker.js';
-import { KEY_SLOTS, MAX_NEIGHBOURS } from '../../src/agent/worker/sizes.js';
+import { KEY_SLOTS, LIMITS, MAX_NEIGHBOURS } from '../../src/agent/worker/sizes.js';
 import { TrustStore } from '../../src/crypto/identity/index.js';
 import { DEFAULT_SERVICES } from '../../src/intercept/services.js';
 import { formatAddress, parseAddress } from '../../src/io/address.js';
@@ -261,6 +261,7 @@ export class SimAgent {
         mark: 0,
         plain: true,
       },
+      { ...LIMITS, flows: 1024, inboundFlows: 1024 },
     );
     this.agent = new Agent({
       config,
@@ -358,6 +359,7 @@ export class SimAgent {
       names: { enabled: false, zone: 'causeway', port: 53 },
       links: { outerDscp: 0 },
       control: { socket: '' },
+      access: { services: {} },
       log: { level: 'warn' },
     };
   }

@@ -1,7 +1,8 @@
 /** Prefixes and endpoints as users write them, over the readers that certificates and datagrams use. */
 import { parseAddress, parsePrefix } from '../../crypto/identity/address.js';
 import type { OverlayPrefix } from '../../crypto/identity/address.js';
-import type { RulePrefix } from '../../intercept/rules.js';
+import { nodeIdOf, nodeNameProblem, tokenProblem } from '../../crypto/identity/name.js';
+import type { NodeEnd, RulePrefix } from '../../intercept/rules.js';
 import { parseEndpoint } from '../endpoint.js';
 import type { NamedEndpoint } from './config.js';
 
@@ -14,6 +15,15 @@ export function parseRulePrefix(text: string): RulePrefix | { refusal: string } 
   }
   const result = parsePrefix(text);
   return result.ok ? toRulePrefix(result.prefix) : { refusal: result.text };
+}
+
+/** A prefix, `node:NAME` or `group:NAME`. */
+export function parseRuleEnd(text: string): RulePrefix | NodeEnd | { refusal: string } {
+  const [, kind, name] = /^(node|group):(.*)$/.exec(text) ?? [];
+  if (kind === undefined) return parseRulePrefix(text);
+  const problem = kind === 'group' ? tokenProblem('group', name) : nodeNameProblem(name);
+  if (problem !== undefined) return { refusal: problem };
+  return kind === 'group' ? { group: name } : { node: nodeIdOf(name) };
 }
 
 export function toRulePrefix({ family, bytes, length }: OverlayPrefix): RulePrefix {

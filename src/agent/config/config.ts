@@ -1,4 +1,6 @@
 /** What the agent runs on: the configuration file with every default filled in and every value parsed. */
+import type { AccessRules, Allowed } from '../../intercept/access.js';
+import type { InboundRule } from '../../intercept/inbound.js';
 import type { Rule } from '../../intercept/rules.js';
 import type { ServiceDefaults } from '../../intercept/services.js';
 
@@ -26,6 +28,8 @@ export type MeshMode = (typeof MESH_MODES)[number];
 export interface Config {
   /** Absolute path of the file it came from. */
   file: string;
+  /** Where rules stand in it: the line of each. Absent where a configuration was made without a file. */
+  lines?: { rules: number[]; inbound: number[] };
   node: string;
   /** Absolute paths, credentials directory filled in. */
   pki: { ca: string; cert: string; key: string };
@@ -43,15 +47,19 @@ export interface Config {
     /** Node that carries traffic to outside addresses. */
     exit?: string | undefined;
     rules: Rule[];
+    /** Absent where everything may enter. */
+    inbound?: InboundRule[] | undefined;
   };
   /** Whether this node forwards for the networks behind it, and for others as an exit. */
   forward?: { masquerade: boolean } | undefined;
   services: { default: ServiceDefaults };
   /** DSCP of datagrams that carry data; `copy`: that of the packet inside. */
   links: { outerDscp: 'copy' | number };
+  /** Which of this host's users may use the overlay, and choose services. */
+  access: AccessRules;
   /** Names of nodes, served at this node's addresses. `zone` is lower case, without a dot at its end. */
   names: { enabled: boolean; zone: string; port: number };
-  control: { socket: string; metrics?: NamedEndpoint };
+  control: { socket: string; metrics?: NamedEndpoint; read?: Allowed | undefined; all?: Allowed | undefined };
   log: { level: LogLevel };
 }
 

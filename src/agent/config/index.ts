@@ -8,3 +8,4 @@ export type { ConfigProblem } from './errors.js';
 export { diffConfig, loadConfig, parseConfig, RELOADABLE } from './load.js';
 export { EXPIRY_WARNING, loadIdentity, preflight } from './preflight.js';
 export type { Identity, PreflightProblem } from './preflight.js';
+export { ruleProblems } from './rule-problems.js';

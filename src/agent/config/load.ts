@@ -13,6 +13,8 @@ import type { z } from 'zod';
 import type { Config } from './config.js';
 import { ConfigError } from './errors.js';
 import type { ConfigProblem } from './errors.js';
+import type { Allowed } from '../../intercept/access.js';
+import { SERVICE_NAMES } from '../../intercept/services.js';
 import { nearest } from './nearest.js';
 import { keyPaths, NOT_YET, objectKeys, schema } from './schema.js';
 import type { ParsedFile } from './schema.js';
@@ -53,7 +55,9 @@ export const RELOADABLE: readonly string[] = [
   'peers',
   'mesh',
   'intercept.rules',
+  'intercept.inbound',
   'services.default',
+  'access',
   'links.outer_dscp',
   'log.level',
 ];
@@ -79,11 +83,12 @@ export function diffConfig(before: Config, after: Config): { applied: string[]; 
       'intercept.fallback',
       'intercept.exit',
       'intercept.rules',
+      'intercept.inbound',
       'services.default',
       'links.outer_dscp',
     ],
     ...['names.enabled', 'names.zone', 'names.port'],
-    ...['forward', 'control.socket', 'control.metrics', 'log.level'],
+    ...['forward', 'access', 'control.socket', 'control.metrics', 'control.read', 'control.all', 'log.level'],
   ];
   const at = (config: Config, key: string): string => {
     const camel = key.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
@@ -151,10 +156,28 @@ function finish(parsed: ParsedFile, file: string, source: Source, env: NodeJS.Pr
     }
   });
   if (problems.length > 0) throw new ConfigError(problems);
-  const { metrics } = parsed.control;
+  const { metrics, read, all } = parsed.control;
+  const { overlay, services } = parsed.access;
+  const access = {
+    overlay,
+    services: Object.fromEntries(
+      SERVICE_NAMES.flatMap((name, number) => (services[name] ? [[number, services[name]]] : [])),
+    ) as Record<number, Allowed>,
+  };
   const socket = resolve(dirname(file), parsed.control.socket);
   const links = { outerDscp: parsed.links.outer_dscp };
-  return { ...parsed, file, pki, links, control: { socket, ...(metrics && { metrics }) } };
+  const linesOf = (key: 'rules' | 'inbound') =>
+    (parsed.intercept[key] ?? []).map((_, i) => source.problem(['intercept', key, i], '').line ?? 0);
+  const lines = { rules: linesOf('rules'), inbound: linesOf('inbound') };
+  return {
+    ...parsed,
+    file,
+    lines,
+    pki,
+    links,
+    access,
+    control: { socket, ...(metrics && { metrics }), read, all },
+  };
 }
 
 /** A parsed document and where its nodes stand. */

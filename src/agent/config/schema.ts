@@ -5,9 +5,12 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { nodeNameProblem } from '../../crypto/identity/name.js';
-import type { Rule, RulePrefix } from '../../intercept/rules.js';
+import { cgroupsOf, MAX_CGROUPS } from '../../intercept/rules.js';
+import type { NodeEnd, Rule, RulePrefix, UserGroup } from '../../intercept/rules.js';
+import type { InboundRule } from '../../intercept/inbound.js';
 import { DEFAULT_SERVICES, SERVICE_NAMES } from '../../intercept/services.js';
-import { parseNamedEndpoint, parseRulePrefix } from './address.js';
+import { findGroup, findUser } from './accounts.js';
+import { parseNamedEndpoint, parseRuleEnd } from './address.js';
 import type { NamedEndpoint } from './config.js';
 import {
   DEFAULT_MTU,
@@ -24,11 +27,7 @@ import {
 import { PROTOCOLS } from './protocols.js';
 
 /** Key paths of the design that later versions bring. */
-export const NOT_YET: ReadonlySet<string> = new Set([
-  'pki.crl',
-  'intercept.rules[].match.user',
-  'intercept.rules[].match.group',
-]);
+export const NOT_YET: ReadonlySet<string> = new Set(['pki.crl']);
 
 const notYet = (what: string): string => `${what} isn't available in this version`;
 
@@ -53,12 +52,36 @@ function endpoint(local: boolean): z.ZodType<NamedEndpoint> {
   });
 }
 
-const prefix = z.string().transform((text, context): RulePrefix => {
-  const parsed = parseRulePrefix(text);
+const end = z.string().transform((text, context): RulePrefix | NodeEnd => {
+  const parsed = parseRuleEnd(text);
   if (!('refusal' in parsed)) return parsed;
   context.addIssue(parsed.refusal);
   return z.NEVER;
 });
+
+/** A user of this host by name or number. */
+const user = z.union([z.string(), z.number()]).transform((value, context): number => {
+  const found = findUser(value);
+  if (found !== undefined) return found;
+  context.addIssue(`this host has no user "${value}"`);
+  return z.NEVER;
+});
+
+const userGroup = z.union([z.string(), z.number()]).transform((value, context): UserGroup => {
+  const found = findGroup(value);
+  if (found !== undefined) return found;
+  context.addIssue(`this host has no group "${value}"`);
+  return z.NEVER;
+});
+
+/** What nft could take for more than one word isn't let through. */
+const cgroup = z
+  .string()
+  .regex(
+    /^\/?[\w@:.\\-]+(\/[\w@:.\\-]+)*\/?$/,
+    'is no cgroup; write its path below /sys/fs/cgroup, such as system.slice/nginx.service',
+  )
+  .transform((text) => text.replace(/^\/|\/$/g, ''));
 
 const protocol = z.union([z.string(), z.number()]).transform((value, context): readonly number[] => {
   if (typeof value === 'string' && Object.hasOwn(PROTOCOLS, value)) return PROTOCOLS[value];
@@ -111,18 +134,63 @@ const outerDscp = z.union([z.string(), z.number()]).transform((value, context): 
   return z.NEVER;
 });
 
+/** Whom a packet goes to or comes from, and what it is: what every rule may ask. */
+const packetMatch = {
+  to: oneOrMore(end).optional(),
+  from: oneOrMore(end).optional(),
+  proto: protocol.optional(),
+  port: oneOrMore(portRange).optional(),
+  source_port: oneOrMore(portRange).optional(),
+  dscp: dscp.optional(),
+};
+
+const ruleMatch = z
+  .strictObject({
+    ...packetMatch,
+    user: oneOrMore(user).optional(),
+    group: oneOrMore(userGroup).optional(),
+    cgroup: oneOrMore(cgroup).optional(),
+  })
+  .prefault({});
+
+type Written = Partial<z.output<typeof ruleMatch>>;
+
+function refuseUnported(match: Written, context: z.core.$RefinementCtx): void {
+  if (match.proto?.some((number) => [6, 17, 132].includes(number)) ?? false) return;
+  for (const key of ['port', 'source_port'] as const) {
+    if (match[key] === undefined) continue;
+    const message = 'a port needs proto tcp, udp or sctp beside it';
+    context.addIssue({ code: 'custom', path: ['match', key], message });
+  }
+}
+
+function toMatch(written: Written): Rule['match'] {
+  const {
+    proto,
+    port: ports,
+    source_port: sourcePorts,
+    user: users,
+    group: groups,
+    cgroup: cgroups,
+  } = written;
+  const { to, from, dscp: code } = written;
+  return {
+    ...(to && { to }),
+    ...(from && { from }),
+    ...(proto && { protocols: proto }),
+    ...(ports && { ports }),
+    ...(sourcePorts && { sourcePorts }),
+    ...(code !== undefined && { dscp: code }),
+    ...(users && { users }),
+    ...(groups && { groups }),
+    ...(cgroups && { cgroups }),
+  };
+}
+
 const rule = z
   .strictObject({
-    match: z
-      .strictObject({
-        to: oneOrMore(prefix).optional(),
-        from: oneOrMore(prefix).optional(),
-        proto: protocol.optional(),
-        port: oneOrMore(portRange).optional(),
-        dscp: dscp.optional(),
-      })
-      .prefault({}),
-    do: z.enum(['overlay', 'direct', 'drop'], 'use overlay, direct or drop'),
+    match: ruleMatch,
+    do: z.enum(['overlay', 'direct', 'drop', 'reject'], 'use overlay, direct, drop or reject'),
     service: service.optional(),
   })
   .superRefine((value, context) => {
@@ -133,24 +201,45 @@ const rule = z
         message: 'only what goes over the overlay has a service; remove the key',
       });
     }
-    const ported = value.match.proto?.some((number) => [6, 17, 132].includes(number)) ?? false;
-    if (value.match.port !== undefined && !ported) {
-      context.addIssue({
-        code: 'custom',
-        path: ['match', 'port'],
-        message: 'a port needs proto tcp, udp or sctp beside it',
-      });
-    }
+    refuseUnported(value.match, context);
   })
   .transform(({ match, ...rest }): Rule => {
-    const { proto, port: ports, ...same } = match;
-    return {
-      match: { ...same, ...(proto && { protocols: proto }), ...(ports && { ports }) } as Rule['match'],
-      action: rest.do === 'overlay' ? { do: 'overlay', service: rest.service } : { do: rest.do },
-    };
+    const action = rest.do === 'overlay' ? { do: rest.do, service: rest.service } : { do: rest.do };
+    return { match: toMatch(match), action };
   });
 
+const inboundRule = z
+  .strictObject({
+    match: z.strictObject(packetMatch).prefault({}),
+    do: z.enum(['allow', 'drop', 'reject'], { error: () => 'use allow, drop or reject' }),
+  })
+  .superRefine((value, context) => refuseUnported(value.match, context))
+  .transform(({ match, do: action }): InboundRule => ({ match: toMatch(match), do: action }));
+
+const rules = z.array(rule).superRefine((list, context) => {
+  if (cgroupsOf(list).length > MAX_CGROUPS) context.addIssue(`name at most ${MAX_CGROUPS} cgroups`);
+});
+
 const path = z.string().min(1, 'is empty; name a file');
+
+const allowed = z.strictObject({
+  users: z.array(user).default([]),
+  groups: z.array(userGroup).default([]),
+});
+
+const access = z
+  .strictObject({
+    overlay: allowed.optional(),
+    services: z
+      .strictObject({
+        'best-effort': allowed.optional(),
+        reliable: allowed.optional(),
+        realtime: allowed.optional(),
+        redundant: allowed.optional(),
+      })
+      .prefault({}),
+  })
+  .prefault({});
 
 export const schema = z.strictObject({
   node: name,
@@ -194,7 +283,8 @@ export const schema = z.strictObject({
       participants: z.boolean('use true or false').default(false),
       fallback: z.enum(['direct', 'refuse'], 'use direct or refuse').default('refuse'),
       exit: name.optional(),
-      rules: z.array(rule).default([]),
+      rules: rules.default([]),
+      inbound: z.array(inboundRule).optional(),
     })
     .superRefine(({ mode, exit }, context) => {
       if (exit === undefined || mode === 'full') return;
@@ -227,10 +317,13 @@ export const schema = z.strictObject({
       port: port.default(DNS_PORT),
     })
     .prefault({}),
+  access,
   control: z
     .strictObject({
       socket: path.max(107, 'a socket path has at most 107 characters').default(DEFAULT_SOCKET),
       metrics: endpoint(true).optional(),
+      read: allowed.optional(),
+      all: allowed.optional(),
     })
     .prefault({}),
   log: z

@@ -2,6 +2,8 @@
 import { createBatch } from '../../io/batch.js';
 import { DirectPath } from '../../intercept/direct.js';
 import { FlowCache } from '../../intercept/flow-cache.js';
+import { FragmentWatch } from '../../intercept/fragments.js';
+import { InboundFilter } from '../../intercept/inbound.js';
 import { compileRules } from '../../intercept/rules.js';
 import { DEFAULT_SERVICES } from '../../intercept/services.js';
 import { Arrival } from '../../overlay/forward/arrival.js';
@@ -29,6 +31,8 @@ import * as sizes from './sizes.js';
 export interface DataPathShell extends SlowPathShell {
   /** DSCP bits of an outer header, in place, given those of the packet or datagram that it carries on. */
   outerClass(inPlace: number): number;
+  /** A user was refused the overlay or a service. */
+  refused(now: number, user: number, what: number): void;
   /** The socket took what had to wait. */
   afterInput(): void;
 }
@@ -42,6 +46,7 @@ export interface DataPath {
   readonly control: ControlRecords;
   readonly slow: SlowPath;
   readonly flows: FlowCache;
+  readonly inbound: InboundFilter;
   readonly recovery: Recovery;
   readonly arrival: Arrival;
   readonly entry: Entry;
@@ -92,6 +97,8 @@ function createParts(
   const budgets = { handshakes, errors, refusals };
   const slow = new SlowPath({ udp, routes, control, icmp, recent, counters, ...budgets, self, epoch, shell });
   const flows = new FlowCache({ capacity: limits.flows });
+  const inbound = new InboundFilter(flows, self, limits.inboundFlows);
+  const refuse = (at: number, view: DataView, frame: number): void => slow.refuseProhibited(at, view, frame);
   const capacity = sizes.OUT_CAPACITY;
   const recovery = createRecovery(
     {
@@ -102,6 +109,8 @@ function createParts(
       sender,
       counters,
       flows,
+      inbound,
+      refuse,
       neighbours: neighbours.byId,
       random,
       self,
@@ -111,7 +120,7 @@ function createParts(
     { ...limits, frameMax: sizes.frameMax(mtu) },
   );
   const made = { counters, lanes, neighbours, sender, routes, sourceRoutes, control, recent, icmp };
-  return { ...made, slow, flows, recovery };
+  return { ...made, slow, flows, inbound, recovery };
 }
 
 function createArrival(
@@ -141,7 +150,7 @@ function createArrival(
 function createEntry(
   { io, tun, udp, raw }: WorkerPorts,
   { self, epoch, intercept }: WorkerOptions,
-  { routes, sourceRoutes, sender, flows, icmp, recent, counters, recovery: { hops, spreader } }: Parts,
+  { routes, sourceRoutes, sender, flows, inbound, icmp, recent, counters, recovery: { hops, spreader } }: Parts,
   shell: DataPathShell,
 ): Entry {
   const read = createBatch(sizes.TUN_ARENA, sizes.TUN_CAPACITY);
@@ -154,7 +163,24 @@ function createEntry(
     });
   const direct = raw && new DirectPath(io, raw, counters, read, sizes.OUT_ARENA, sizes.OUT_CAPACITY);
   const beyond = intercept && direct && new Beyond(direct, intercept);
-  const around = { io, tun, routes, sourceRoutes, sender, hops, spreader, flows, icmp, recent, counters };
+  const fragments = new FragmentWatch();
+  const refused = (now: number, user: number, what: number): void => shell.refused(now, user, what);
+  const around = {
+    io,
+    tun,
+    routes,
+    sourceRoutes,
+    sender,
+    hops,
+    spreader,
+    flows,
+    inbound,
+    fragments,
+    refused,
+    icmp,
+    recent,
+    counters,
+  };
   return new Entry(
     { ...around, ...(beyond && { beyond }), self, epoch, outerClass, whenWritable, read, out },
     compileRules([], DEFAULT_SERVICES),

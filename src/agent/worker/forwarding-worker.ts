@@ -5,6 +5,11 @@
 import type { Aead, Io, MicroTimer, RawSender, TunDevice, UdpSocket } from '../../io/ports.js';
 import { createBatch, RECORD_HEADER, type PacketBatch } from '../../io/batch.js';
 import type { FlowCache } from '../../intercept/flow-cache.js';
+import type { InboundFilter } from '../../intercept/inbound.js';
+import { Access, REFUSED_OVERLAY } from '../../intercept/access.js';
+import { Refusals } from '../../intercept/refusals.js';
+import { SenderWatch } from '../../intercept/sender-watch.js';
+import { SERVICE_NAMES } from '../../intercept/services.js';
 import { compileRules } from '../../intercept/rules.js';
 import type { FlowOrder } from '../../overlay/egress/flow-order.js';
 import {
@@ -69,6 +74,8 @@ export class ForwardingWorker implements DataPathShell {
   private readonly exit: OrderedExit;
   private readonly order: FlowOrder;
   private readonly flows: FlowCache;
+  private readonly inbound: InboundFilter;
+  private readonly refusals = new Refusals();
   private outerDscp = 0;
   private readonly control: ControlRecords;
   private readonly sender: Sender;
@@ -101,6 +108,7 @@ export class ForwardingWorker implements DataPathShell {
     this.control = path.control;
     this.sender = path.sender;
     this.flows = path.flows;
+    this.inbound = path.inbound;
     this.hops = path.recovery.hops;
     this.exit = path.recovery.exit;
     this.order = path.recovery.order;
@@ -148,8 +156,7 @@ export class ForwardingWorker implements DataPathShell {
         this.sourceRoutes.install(message.routes);
         break;
       case 'rules':
-        this.entry.classify = compileRules(message.rules, message.defaults);
-        this.flows.invalidate();
+        this.followRules(message);
         break;
       case 'outer-dscp':
         this.outerDscp = message.dscp;
@@ -258,6 +265,11 @@ export class ForwardingWorker implements DataPathShell {
     if (!echo) return;
     this.echoes.delete(key);
     this.ports.post({ type: 'echo-error', ...echo, from, code });
+  }
+
+  refused(now: number, user: number, what: number): void {
+    const refusal = this.refusals.note(now, user, what === REFUSED_OVERLAY ? 'overlay' : SERVICE_NAMES[what]);
+    if (refusal) this.ports.post({ type: 'refused', refusal });
   }
 
   // --- links ---
@@ -407,6 +419,34 @@ export class ForwardingWorker implements DataPathShell {
 
   // --- the main thread's wishes ---
 
+  private followRules(message: Extract<ToWorker, { type: 'rules' }>): void {
+    const { rules, defaults, groups, inbound, access, senderGroup } = message;
+    this.entry.classify = compileRules(rules, defaults, groups);
+    this.entry.access = new Access(access);
+    this.flows.invalidate();
+    this.inbound.set(inbound, groups);
+    if (senderGroup === undefined) this.closeSenders();
+    else this.watchSenders(senderGroup);
+  }
+
+  /** Where the log can't be read nobody is known, and whom access asks about is refused. */
+  private watchSenders(group: number): void {
+    const { io, post } = this.ports;
+    const { entry } = this;
+    try {
+      const log = entry.senders ? undefined : io.createSenderLog?.(group);
+      if (log) entry.senders = new SenderWatch(log, this.flows, this.options.tun.mtu);
+    } catch (error) {
+      post({ type: 'senders-unknown', message: String(error) });
+    }
+    entry.access.isBlind = entry.senders === undefined;
+  }
+
+  private closeSenders(): void {
+    this.entry.senders?.close();
+    this.entry.senders = undefined;
+  }
+
   private sendDatagram({ bytes, endpoint }: Extract<ToWorker, { type: 'datagram' }>): void {
     const { udp } = this.ports;
     const { adhoc } = this;
@@ -495,6 +535,7 @@ export class ForwardingWorker implements DataPathShell {
       this.forget(now, neighbour.nodeId);
     }
     this.timer.close();
+    this.closeSenders();
     tun.close();
     udp.close();
     this.ports.raw?.close();
@@ -518,7 +559,7 @@ export class ForwardingWorker implements DataPathShell {
       sendErrors: this.ports.udp.sendErrors.count,
       segmentErrors: this.ports.io.segmentErrors,
     };
-    return { links, counters, drops: this.counters.drops() };
+    return { links, counters, drops: this.counters.drops(), refusals: this.refusals.list() };
   }
 }
 

@@ -37,10 +37,13 @@ export function frameMax(mtu: number): number {
 export interface Limits extends Omit<RecoveryLimits, 'frameMax'> {
   /** Outgoing flows remembered. */
   flows: number;
+  /** Flows from outside whose admission is remembered. */
+  inboundFlows: number;
 }
 
 export const LIMITS: Limits = {
-  flows: 8192,
+  flows: 131_072,
+  inboundFlows: 65_536,
   stored: 8192,
   orderedFlows: 8192,
   held: 4096,
@@ -55,6 +58,7 @@ export const LIMITS: Limits = {
 export const LIMITS_SMALL: Limits = {
   ...LIMITS,
   flows: 16,
+  inboundFlows: 16,
   stored: 256,
   orderedFlows: 16,
   held: 16,

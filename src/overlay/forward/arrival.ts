@@ -105,7 +105,7 @@ export class Arrival {
     const count = udp.read(batch);
     const candidates = this.sift(now, count);
     aead.open(batch, this.opened, candidates);
-    exit.begin();
+    exit.begin(now);
     slow.begin();
     this.onwardCount = 0;
     this.lastDestination = -1;

@@ -1,4 +1,5 @@
 import type { PacketBatch } from '../../io/batch.js';
+import { PARSE_REJECTS } from '../../intercept/packet.js';
 import type { Watcher } from './watcher.js';
 
 /** Why a packet went no further. Names are what `causeway status` and the metrics print; append, never rename. */
@@ -19,7 +20,17 @@ export const DROP_REASONS = [
   'no-route',
   'queue-full',
   // inner packets
-  'inner-malformed',
+  'inner-short',
+  'inner-version',
+  'inner-header-length',
+  'inner-total-length',
+  'inner-fragment',
+  'inner-extension-header',
+  'inner-transport-header',
+  // fragments that overlap, or that lie behind their datagram's end
+  'inner-overlap',
+  // a source that can't be a single host
+  'martian',
   'foreign-source',
   'foreign-destination',
   'multicast',
@@ -44,9 +55,18 @@ export const DROP_REASONS = [
   'direct-refused',
   // a rule would send it directly, but to an address of the overlay's own
   'direct-overlay',
+  // this host's `intercept.inbound` doesn't let it in
+  'inbound',
+  // its sender may not use the overlay
+  'access',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];
+
+/** By what `parsePacket` answers. */
+export const INNER_DROPS: readonly DropReason[] = PARSE_REJECTS.map((reject) =>
+  reject === 'ok' ? 'inner-short' : (`inner-${reject}` as const),
+);
 
 const indexOf = new Map(DROP_REASONS.map((reason, i) => [reason, i]));
 

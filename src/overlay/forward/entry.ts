@@ -11,26 +11,32 @@
  */
 import { type PacketBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
 import type { Io, TunDevice } from '../../io/ports.js';
-import { hasManyDestinations, isUnicast } from '../../intercept/address.js';
+import { Access, REFUSED_OVERLAY } from '../../intercept/access.js';
+import { hasManyDestinations, hasMartianSource, isUnicast } from '../../intercept/address.js';
 import {
   type FlowCache,
   SERVICE_DIRECT,
   SERVICE_DROPPED,
+  SERVICE_REFUSED,
+  SERVICE_REJECTED,
   SERVICE_UNDECIDED,
 } from '../../intercept/flow-cache.js';
+import { FRAGMENT_REFUSED, type FragmentWatch } from '../../intercept/fragments.js';
+import { type InboundFilter, isIcmp } from '../../intercept/inbound.js';
 import {
   FRAGMENT_LATER,
+  FRAGMENT_NONE,
+  hasPorts,
   PacketInfo,
   PARSE_OK,
   parsePacket,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
 } from '../../intercept/packet.js';
-import type { Classify, RuleInput } from '../../intercept/rules.js';
+import { type Classify, NO_SENDER } from '../../intercept/rules.js';
+import type { SenderWatch } from '../../intercept/sender-watch.js';
 import { NO_OWNER } from '../route/prefix-table.js';
 import { ROUTED_HEADER_SIZE, SERVICE_BEST_EFFORT, SERVICE_REDUNDANT } from '../wire/routed.js';
 import type { Beyond } from './beyond.js';
-import type { Counters } from './counters.js';
+import { type Counters, INNER_DROPS } from './counters.js';
 import type { Hops } from './hops.js';
 import type { IcmpWriter } from './icmp-writer.js';
 import type { RecentHeaders } from './recent-headers.js';
@@ -53,6 +59,11 @@ export interface EntryParts {
   sourceRoutes: SourceRoutes;
   spreader: Spreader;
   flows: FlowCache;
+  inbound: InboundFilter;
+  /** A user was refused the overlay or a service: REFUSED_OVERLAY, or the service's number. */
+  refused: (now: number, user: number, what: number) => void;
+  /** Fragments that this host sends. */
+  fragments: FragmentWatch;
   icmp: IcmpWriter;
   recent: RecentHeaders;
   /** Absent where only the overlay's own prefixes lead into the device. */
@@ -72,6 +83,10 @@ export interface EntryParts {
 
 export class Entry {
   classify: Classify;
+  /** Who may use the overlay. */
+  access = new Access();
+  /** Who sends; absent where nobody asks. */
+  senders: SenderWatch | undefined;
   private readonly info: PacketInfo = new PacketInfo();
   private readonly asked = {
     version: 0,
@@ -81,6 +96,12 @@ export class Entry {
     sourcePort: -1,
     destinationPort: -1,
     dscp: 0,
+    choosesByDscp: true,
+    sourceNode: 0,
+    destinationNode: 0,
+    user: NO_SENDER,
+    group: NO_SENDER,
+    cgroups: 0,
   };
   private readonly decided: Decided;
   private readonly routedRun: RoutedRun;
@@ -115,6 +136,7 @@ export class Entry {
     const { service } = this.decided;
     if (this.rest) return 0;
     const count = tun.read(read);
+    this.learnSenders(now);
     let taken = 0;
     for (let i = 0; i < count; i++) {
       counters.tunReadBytes += read.length[i]!;
@@ -170,8 +192,13 @@ export class Entry {
   private decide(i: number, now: number): boolean {
     const { read, routes, sourceRoutes, counters, icmp, flows } = this.parts;
     const { info } = this;
-    if (parsePacket(read.view, read.offset[i]!, read.length[i]!, info) !== PARSE_OK) {
-      counters.dropPacket('inner-malformed', read, i);
+    const parsed = parsePacket(read.view, read.offset[i]!, read.length[i]!, info);
+    if (parsed !== PARSE_OK) {
+      counters.dropPacket(INNER_DROPS[parsed]!, read, i);
+      return false;
+    }
+    if (info.fragment !== FRAGMENT_NONE && this.parts.fragments.take(now, info) === FRAGMENT_REFUSED) {
+      counters.dropPacket('inner-overlap', read, i);
       return false;
     }
     const owner =
@@ -189,7 +216,7 @@ export class Entry {
     }
     if (destination && !this.mayBring()) {
       if (this.fallsBack(i)) return false;
-      counters.dropPacket('foreign-source', read, i);
+      counters.dropPacket(hasMartianSource(info) ? 'martian' : 'foreign-source', read, i);
       return false;
     }
     const flow = this.flowOf(now, destination?.nodeId ?? 0);
@@ -199,8 +226,15 @@ export class Entry {
       this.sendOn(i, now);
       return false;
     }
-    if (service === SERVICE_DROPPED) {
+    if (service === SERVICE_REFUSED) {
+      counters.dropPacket('access', read, i);
+      this.parts.refused(now, flows.user[flow]!, REFUSED_OVERLAY);
+      icmp.answer(now, read, i, info, 'prohibited');
+      return false;
+    }
+    if (service === SERVICE_DROPPED || service === SERVICE_REJECTED) {
       counters.dropPacket('rule', read, i);
+      if (service === SERVICE_REJECTED) icmp.answer(now, read, i, info, 'prohibited');
       return false;
     }
     const next = destination?.next[service];
@@ -218,7 +252,7 @@ export class Entry {
     decided.destinations[i] = destination;
     decided.next[i] = next;
     decided.flow[i] = flow;
-    decided.service[i] = flows.service[flow]!;
+    decided.service[i] = service;
     decided.ttl[i] = info.ttl;
     decided.ecn[i] = info.ecn;
     decided.outer[i] = this.parts.outerClass(info.trafficClass & ~3);
@@ -228,17 +262,43 @@ export class Entry {
 
   /** The parsed packet's flow, with its service decided. */
   private flowOf(now: number, node: number): number {
-    const { flows } = this.parts;
-    const flow = flows.find(now, this.info, node);
-    if (flows.service[flow] === SERVICE_UNDECIDED) flows.decide(flow, this.classify(this.question()));
+    const { flows, inbound, read } = this.parts;
+    const { info } = this;
+    const flow = flows.find(now, info, node);
+    const isUndecided = flows.service[flow] === SERVICE_UNDECIDED;
+    if (isUndecided) this.decideFlow(now, flow, node);
+    if (inbound.active && (isUndecided || isIcmp(info))) inbound.noteSent(now, read.view, info, flow);
     return flow;
   }
 
-  /** The parsed packet as rules ask about it. */
-  private question(): RuleInput {
+  private decideFlow(now: number, flow: number, node: number): void {
+    const { flows, refused } = this.parts;
+    const { asked, access } = this;
+    this.ask(node);
+    asked.user = flows.user[flow]!;
+    asked.group = flows.group[flow]!;
+    asked.cgroups = flows.cgroups[flow]!;
+    flows.decide(flow, access.judge(this.classify, asked));
+    if (access.refused >= 0) refused(now, asked.user, access.refused);
+  }
+
+  /** What was logged of senders, before packets are decided by it. */
+  private learnSenders(now: number): void {
+    const { senders, access } = this;
+    if (!senders) return;
+    senders.drain(now);
+    const isBlind = senders.isBlind(now);
+    if (isBlind === access.isBlind) return;
+    access.isBlind = isBlind;
+    this.parts.flows.invalidate();
+  }
+
+  /** Puts the parsed packet as rules ask about it. */
+  private ask(destinationNode: number): void {
     const { info, asked } = this;
-    const ports =
-      info.fragment !== FRAGMENT_LATER && (info.protocol === PROTOCOL_TCP || info.protocol === PROTOCOL_UDP);
+    const ports = info.fragment !== FRAGMENT_LATER && hasPorts(info.protocol);
+    asked.sourceNode = this.parts.self;
+    asked.destinationNode = destinationNode;
     asked.version = info.version;
     asked.protocol = info.protocol;
     asked.source[0] = info.src0;
@@ -252,7 +312,6 @@ export class Entry {
     asked.sourcePort = ports ? info.sourcePort : -1;
     asked.destinationPort = ports ? info.destinationPort : -1;
     asked.dscp = info.trafficClass >>> 2;
-    return asked;
   }
 
   /** Who carries the parsed packet to a destination that `owner` says is nobody's. */

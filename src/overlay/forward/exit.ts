@@ -1,7 +1,17 @@
 import { PACKET_PARTIAL, type PacketBatch } from '../../io/batch.js';
 import type { TunDevice } from '../../io/ports.js';
-import { isUnicast } from '../../intercept/address.js';
-import { applyEcn, PacketInfo, PARSE_OK, parsePacket, setTtl } from '../../intercept/packet.js';
+import { hasMartianSource, isUnicast } from '../../intercept/address.js';
+import { FRAGMENT_REFUSED, FragmentWatch } from '../../intercept/fragments.js';
+import { INBOUND_ALLOWED, INBOUND_REJECTED, type InboundFilter } from '../../intercept/inbound.js';
+import {
+  applyEcn,
+  FRAGMENT_FIRST,
+  FRAGMENT_NONE,
+  PacketInfo,
+  PARSE_OK,
+  parsePacket,
+  setTtl,
+} from '../../intercept/packet.js';
 import {
   FLAG_GROUP,
   FLAG_PARTIAL,
@@ -13,7 +23,7 @@ import {
   readTtl,
 } from '../wire/routed.js';
 import { NO_OWNER } from '../route/prefix-table.js';
-import type { Counters } from './counters.js';
+import { type Counters, INNER_DROPS } from './counters.js';
 import type { Routes } from './routes.js';
 
 /**
@@ -23,6 +33,8 @@ import type { Routes } from './routes.js';
 export class Exit {
   private readonly order: Int32Array;
   private readonly info: PacketInfo = new PacketInfo();
+  private readonly fragments = new FragmentWatch();
+  private now = 0;
   private count = 0;
   /** The inner source and frame source that were found to belong together last. */
   private readonly lastSource = new Uint32Array(4);
@@ -34,12 +46,16 @@ export class Exit {
     private readonly routes: Routes,
     private readonly counters: Counters,
     private readonly self: number,
+    private readonly inbound: InboundFilter,
+    /** Tells the source of a data frame that its packet isn't let in. */
+    private readonly refuse: (now: number, view: DataView, frame: number) => void,
     capacity: number,
   ) {
     this.order = new Int32Array(capacity);
   }
 
-  begin(): void {
+  begin(now: number): void {
+    this.now = now;
     this.count = 0;
     // Tables may have changed since the last batch.
     this.lastVersion = 0;
@@ -56,20 +72,22 @@ export class Exit {
       counters.dropInside('frame-unknown', batch, at, inner); // relays carry these; this version can't deliver them
       return;
     }
-    if (parsePacket(view, at, inner, info) !== PARSE_OK) {
-      counters.dropInside('inner-malformed', batch, at, inner);
+    const parsed = parsePacket(view, at, inner, info);
+    if (parsed !== PARSE_OK) {
+      counters.dropInside(INNER_DROPS[parsed]!, batch, at, inner);
       return;
     }
     const source = readSource(view, frame);
     // What this node sends to itself never leaves it, so such a frame is a forgery.
     if (source === this.self || !this.sourceBelongs(source)) {
-      counters.dropInside('foreign-source', batch, at, inner);
+      counters.dropInside(hasMartianSource(info) ? 'martian' : 'foreign-source', batch, at, inner);
       return;
     }
     if (!this.destinationIsOurs()) {
       counters.dropInside('foreign-destination', batch, at, inner);
       return;
     }
+    if (!this.mayEnter(batch, frame, inner, source)) return;
     if (!applyEcn(view, at, readEcn(view, frame))) {
       counters.dropInside('ecn', batch, at, inner);
       return;
@@ -93,6 +111,30 @@ export class Exit {
     if (written < count) this.counters.drop('tun-refused', count - written);
     this.counters.tunWrittenPackets += written;
     this.counters.tunWrittenBytes += bytes;
+  }
+
+  /** Whether the parsed packet of a node is let in; counts it where it isn't. */
+  private mayEnter(batch: PacketBatch, frame: number, inner: number, source: number): boolean {
+    const { view } = batch;
+    const at = frame + ROUTED_HEADER_SIZE;
+    const { info, inbound, fragments, counters, now } = this;
+    let slot = -1;
+    if (info.fragment !== FRAGMENT_NONE) {
+      slot = fragments.take(now, info);
+      if (slot === FRAGMENT_REFUSED) {
+        counters.dropInside('inner-overlap', batch, at, inner);
+        return false;
+      }
+    }
+    if (!inbound.active) return true;
+    const verdict = inbound.judge(now, view, info, source, slot >= 0 && fragments.admitted[slot] !== 0);
+    if (verdict === INBOUND_ALLOWED) {
+      if (info.fragment === FRAGMENT_FIRST) fragments.admitted[slot] = 1;
+      return true;
+    }
+    counters.dropInside('inbound', batch, at, inner);
+    if (verdict === INBOUND_REJECTED) this.refuse(now, view, frame);
+    return false;
   }
 
   private sourceBelongs(node: number): boolean {

@@ -1,7 +1,7 @@
 import { createBatch, type PacketBatch } from '../../io/batch.js';
 import type { TunDevice } from '../../io/ports.js';
 import { buildIcmpError, ICMP_ERROR_MAX, type IcmpErrorKind, mayAnswer } from '../../intercept/icmp.js';
-import { PacketInfo, PARSE_OK, parsePacket } from '../../intercept/packet.js';
+import { PacketInfo, PARSE_OK, parseHead } from '../../intercept/packet.js';
 import type { TokenBucket } from '../../rate-limit/token-bucket.js';
 import { ERROR_NO_ROUTE, ERROR_PROHIBITED, ERROR_TOO_BIG, ERROR_TTL_EXCEEDED } from '../wire/error.js';
 
@@ -34,13 +34,12 @@ export class IcmpWriter {
   }
 
   /**
-   * Answers a packet sent earlier, of which `head` is left, for the node that refused it with an overlay error. `head` is scratch: it is
-   * written to and restored.
+   * Answers a packet sent earlier, of which `head` is left, for the node that refused it with an overlay error.
    */
   refused(now: number, head: Uint8Array, code: number, mtu: number, reporter: AddressOf): void {
     const kind = KIND_OF_ERROR[code];
     const view = new DataView(head.buffer, head.byteOffset, head.length);
-    if (kind === undefined || !this.parseHead(view)) return;
+    if (kind === undefined || parseHead(view, 0, head.length, this.info) !== PARSE_OK) return;
     const standIn = this.standIn(this.info);
     this.write(now, kind, mtu, view, 0, this.info, (version) => reporter(version) ?? standIn(version));
   }
@@ -51,18 +50,6 @@ export class IcmpWriter {
    */
   private standIn({ dst3 }: PacketInfo): AddressOf {
     return (version) => (version === 4 ? [0, 0, 0xffff, dst3] : this.ownAddress(version));
-  }
-
-  /** Parses what is left of a packet as if it were all of it, and leaves the bytes as they were. */
-  private parseHead(view: DataView): boolean {
-    if (view.byteLength < 20) return false;
-    const six = view.getUint8(0) >>> 4 === 6;
-    const at = six ? 4 : 2;
-    const length = view.getUint16(at);
-    view.setUint16(at, view.byteLength - (six ? 40 : 0));
-    const parsed = parsePacket(view, 0, view.byteLength, this.info);
-    view.setUint16(at, length);
-    return parsed === PARSE_OK;
   }
 
   private write(

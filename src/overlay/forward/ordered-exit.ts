@@ -46,9 +46,9 @@ export class OrderedExit {
   constructor(private readonly parts: OrderedExitParts) {}
 
   /** Begins a batch: routes may have changed since the last. */
-  begin(): void {
+  begin(now: number): void {
     this.lastSource = 0;
-    this.parts.exit.begin();
+    this.parts.exit.begin(now);
   }
 
   /** Takes a best-effort data frame, or the first copy of a source-routed one: as it comes. */
@@ -99,7 +99,7 @@ export class OrderedExit {
     const { order, store } = this.parts;
     if (now < order.nextTimeout()) return;
     order.timeout(now);
-    this.begin();
+    this.begin(now);
     this.deliverReady(now, store.batch);
   }
 

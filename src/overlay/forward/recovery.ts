@@ -1,6 +1,7 @@
 import { RECORD_TAG } from '../../io/batch.js';
 import type { Aead, Io, TunDevice } from '../../io/ports.js';
 import type { FlowCache } from '../../intercept/flow-cache.js';
+import type { InboundFilter } from '../../intercept/inbound.js';
 import { Duplicates } from '../egress/duplicates.js';
 import { FlowOrder } from '../egress/flow-order.js';
 import type { Counters } from './counters.js';
@@ -41,6 +42,9 @@ export interface RecoveryParts {
   counters: Counters;
   flows: FlowCache;
   neighbours: ReadonlyMap<number, Neighbour>;
+  inbound: InboundFilter;
+  /** Tells the source of a data frame that its packet isn't let in. */
+  refuse: (now: number, view: DataView, frame: number) => void;
   random: () => number;
   self: number;
   /** Packets that one batch of the device or the socket may become. */
@@ -87,7 +91,7 @@ export function createRecovery(parts: RecoveryParts, limits: RecoveryLimits): Re
   });
   const order = new FlowOrder({ handles: stored, flows: limits.orderedFlows, heldMax, heldPerFlow });
   const duplicates = new Duplicates({ sources: limits.duplicateSources });
-  const plain = new Exit(tun, routes, counters, self, capacity);
+  const plain = new Exit(tun, routes, counters, self, parts.inbound, parts.refuse, capacity);
   const exit = new OrderedExit({ io, exit: plain, order, duplicates, store, routes, counters });
   return { store, hops, hopFrames: new HopFrames(hops, counters), order, exit, spreader };
 }

@@ -14,7 +14,13 @@ import {
 } from '../wire/echo.js';
 import { FRAME_PATH, FRAME_PATH_ANSWER } from '../wire/frames.js';
 import { LANE_CONTROL } from '../wire/lanes.js';
-import { decodeError, ERROR_NO_ROUTE, ERROR_TTL_EXCEEDED, writeErrorBody } from '../wire/error.js';
+import {
+  decodeError,
+  ERROR_NO_ROUTE,
+  ERROR_PROHIBITED,
+  ERROR_TTL_EXCEEDED,
+  writeErrorBody,
+} from '../wire/error.js';
 import {
   FRAME_ECHO_REPLY,
   FRAME_ECHO_REQUEST,
@@ -187,6 +193,11 @@ export class SlowPath {
   refuseTtl(now: number, view: DataView, frame: number): void {
     this.parts.counters.drop('ttl-exceeded');
     this.refuse(now, view, frame, ERROR_TTL_EXCEEDED);
+  }
+
+  /** Tells the source of a data frame for this node that its packet isn't let in. */
+  refuseProhibited(now: number, view: DataView, frame: number): void {
+    this.refuse(now, view, frame, ERROR_PROHIBITED);
   }
 
   /** Onward with an error or an echo; an echo gets this node's id appended. TTL has been written. */

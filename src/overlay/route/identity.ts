@@ -25,6 +25,8 @@ export interface RouteCertificate {
   readonly routes: readonly Prefix[];
   /** Such as `exit`. */
   readonly roles?: readonly string[];
+  /** Groups that the node is in; simulations may do without. */
+  readonly groups?: readonly string[];
   /** ms of wall-clock time since 1970. */
   readonly notBefore: number;
   readonly notAfter: number;

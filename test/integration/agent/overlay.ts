@@ -28,11 +28,14 @@ export interface AgentChanges {
   rules?: string;
   /** All of `intercept`, instead of its rules alone. */
   intercept?: string;
+  inbound?: string | undefined;
   listen?: string;
   tun?: string;
   pki?: string;
   more?: string;
   plain?: boolean;
+  /** Groups in the certificate. */
+  groups?: readonly string[];
   /** Words in front of the program: `setpriv …`. */
   through?: readonly string[];
 }
@@ -42,6 +45,8 @@ export class Agent {
   readonly file: string;
   readonly client: ControlClient;
   program: Program | undefined;
+  /** More of the section `control`. */
+  control = '';
 
   constructor(
     readonly host: Host,
@@ -67,7 +72,7 @@ export class Agent {
   /** Writes the configuration, changed as told from now on. */
   configure(changes: AgentChanges = {}): void {
     this.changes = { ...this.changes, ...changes };
-    const { peers = '[]', rules, intercept, listen, tun, pki, more = '' } = this.changes;
+    const { peers = '[]', rules, inbound, intercept, listen, tun, pki, more = '' } = this.changes;
     const { name } = this;
     const lines = [
       `node: ${name}`,
@@ -75,9 +80,8 @@ export class Agent {
       `listen: ${listen ?? `{host: "::", port: ${PORT}}`}`,
       `tun: ${tun ?? '{name: cw0, mtu: 1380}'}`,
       `peers: ${peers}`,
-      ...(rules === undefined ? [] : [`intercept: {rules: ${rules}}`]),
-      ...(intercept === undefined ? [] : [`intercept: ${intercept}`]),
-      `control: {socket: ${this.socket}}`,
+      `intercept: ${intercept ?? `{${[rules && `rules: ${rules}`, inbound && `inbound: ${inbound}`].filter(Boolean).join(', ')}}`}`,
+      `control: {socket: ${this.socket}${this.control && `, ${this.control}`}}`,
       more,
     ];
     writeFileSync(this.file, `${lines.join('\n')}\n`);
@@ -175,12 +179,16 @@ export class Overlay {
       `CA ${this.net}`,
       `10.${this.net}.0.0/16,fd${this.net}::/48`,
     );
-    const authority = await this.authority;
     const agent = new Agent(host, name, this.net, ++this.agents, this.directory, changes);
-    const addresses = `${agent.v4},${agent.v6}`;
-    await authority.writeNode(this.directory, name, addresses, life ?? lifetime(Date.now()), claims);
-    agent.configure();
+    await this.certify(agent, life ?? lifetime(Date.now()), { groups: changes.groups ?? [], ...claims });
     return agent;
+  }
+
+  /** Writes an agent a certificate, in force when it starts again. */
+  async certify(agent: Agent, life: Lifetime, claims: NodeClaims = {}): Promise<void> {
+    const authority = (await this.authority)!;
+    await authority.writeNode(this.directory, agent.name, `${agent.v4},${agent.v6}`, life, claims);
+    agent.configure();
   }
 }
 

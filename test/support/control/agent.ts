@@ -45,6 +45,7 @@ export const STATUS: Status = {
     drops: { 'no-route': 7 },
   },
   names: { zone: 'causeway', port: 53, queries: { answered: 3, unknown: 1, refused: 0 } },
+  refusals: [{ user: 'alice', what: 'overlay', count: 3 }],
   warnings: ['peer c: no answer'],
 };
 

@@ -11,7 +11,7 @@ export class FakeWorker implements Pick<WorkerPort, 'report' | 'flows' | 'setFlo
   /** How many flows match any wish. */
   matching = 1;
 
-  report = () => Promise.resolve({ links: this.links, counters: {}, drops: {} });
+  report = () => Promise.resolve({ links: this.links, counters: {}, drops: {}, refusals: [] });
 
   flows = (filter: FlowFilter): Promise<FlowLists> => {
     this.filters.push(filter);

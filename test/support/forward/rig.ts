@@ -7,6 +7,8 @@
  * Node n owns 10.0.0.n and fd77::n of the overlay 10.0.0.0/16, fd77::/16. NEAR is reached over IPv4, SIDE over IPv6.
  */
 import { FlowCache } from '../../../src/intercept/flow-cache.js';
+import { FragmentWatch } from '../../../src/intercept/fragments.js';
+import { InboundFilter } from '../../../src/intercept/inbound.js';
 import { compileRules, type Rule, type RulePrefix } from '../../../src/intercept/rules.js';
 import type { ServiceDefaults } from '../../../src/intercept/services.js';
 import { SourceBuckets } from '../../../src/rate-limit/source-buckets.js';
@@ -342,6 +344,9 @@ export class ForwardRig {
   readonly order: FlowOrder;
   readonly exit: OrderedExit;
   readonly flows = new FlowCache({ capacity: 64 });
+  /** Users and what they were refused. */
+  readonly refused: [number, number][] = [];
+  readonly inbound = new InboundFilter(this.flows, SELF, 64);
   private readonly lanes = new LaneTable();
 
   constructor(options: RigOptions = {}) {
@@ -402,6 +407,8 @@ export class ForwardRig {
         counters,
         flows,
         neighbours: this.neighbours,
+        inbound: this.inbound,
+        refuse: (now, view, frame) => this.slow.refuseProhibited(now, view, frame),
         random: () => 7,
         self: SELF,
         capacity: Math.max(256, outCapacity),
@@ -446,6 +453,9 @@ export class ForwardRig {
         hops,
         spreader,
         flows,
+        inbound: this.inbound,
+        fragments: new FragmentWatch(),
+        refused: (_now, user, what) => this.refused.push([user, what]),
         icmp,
         recent,
         counters,

@@ -54,7 +54,7 @@ export class TestAuthority {
 
   /**
    * Writes `ca.crt`, `NAME.crt`, `NAME.key` and `NAME.yaml` into the directory and returns the last one's path. `address`: one or more,
-   * with commas between them.
+   * with commas between them; `groups`: those that the certificate names.
    */
   async writeNode(
     directory: string,

@@ -263,10 +263,11 @@ describe('rules', () => {
       type: 'rules',
       rules: [{ match: {}, action: { do: 'drop' } }],
       defaults: DEFAULT_SERVICES,
+      groups: {},
     });
     expect(ping('a', 'b')).toBe(false);
     expect(pair.report('a').drops['rule']).toBe(1);
-    pair.tell('a', { type: 'rules', rules: [], defaults: DEFAULT_SERVICES });
+    pair.tell('a', { type: 'rules', rules: [], defaults: DEFAULT_SERVICES, groups: {} });
     expect(ping('a', 'b')).toBe(true);
   });
 });

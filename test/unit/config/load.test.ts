@@ -24,6 +24,7 @@ describe('a configuration that is right', () => {
   test('gets every default', () => {
     expect(config('')).toEqual({
       file: FILE,
+      lines: { rules: [], inbound: [] },
       node: 'a',
       pki: { ca: '/etc/causeway/ca.crt', cert: '/etc/causeway/a.crt', key: '/etc/causeway/a.key' },
       listen: { host: '::', port: 7100 },
@@ -34,6 +35,7 @@ describe('a configuration that is right', () => {
       services: { default: { tcp: 1, udp: 0, other: 0 } },
       links: { outerDscp: 0 },
       names: { enabled: false, zone: 'causeway', port: 53 },
+      access: { services: {} },
       control: { socket: '/run/causeway/causeway.sock' },
       log: { level: 'info' },
     });
@@ -134,7 +136,7 @@ describe('a configuration that is wrong', () => {
     [
       'unknown key without a value',
       'zzzz:',
-      'zzzz: unknown key; known here: node, pki, listen, tun, peers, mesh, intercept, forward, services, links, names, control, log',
+      'zzzz: unknown key; known here: node, pki, listen, tun, peers, mesh, intercept, forward, services, links, names, access, control, log',
       3,
       1,
     ],
@@ -277,6 +279,41 @@ describe('a configuration that is wrong', () => {
       10,
     ],
     [
+      'a user that is not there',
+      'intercept: {rules: [{match: {user: nobody-at-all}, do: drop}]}',
+      'intercept.rules[0].match.user: this host has no user "nobody-at-all"',
+      3,
+      30,
+    ],
+    [
+      'a group that is not there',
+      'access: {overlay: {groups: [none-at-all]}}',
+      'access.overlay.groups[0]: this host has no group "none-at-all"',
+      3,
+      29,
+    ],
+    [
+      'a cgroup that nft could misread',
+      'intercept: {rules: [{match: {cgroup: "a drop"}, do: drop}]}',
+      'intercept.rules[0].match.cgroup: is no cgroup; write its path below /sys/fs/cgroup, such as system.slice/nginx.service',
+      3,
+      30,
+    ],
+    [
+      'a node that no node is called',
+      'intercept: {rules: [{match: {to: "node:B"}, do: drop}]}',
+      'intercept.rules[0].match.to: node name "B" has capitals; write it as "b"',
+      3,
+      30,
+    ],
+    [
+      'an action of the wrong side',
+      'intercept: {inbound: [{do: overlay}]}',
+      'intercept.inbound[0].do: use allow, drop or reject',
+      3,
+      24,
+    ],
+    [
       'capital in a name',
       'peers: [{name: B}]',
       'peers[0].name: node name "B" has capitals; write it as "b"',
@@ -292,11 +329,6 @@ describe('a configuration that is wrong', () => {
       'intercept: {rules: [{do: overlay, service: intrusion-tolerant}]}',
       "intercept.rules[0].service: service intrusion-tolerant isn't available in this version",
       35,
-    ],
-    [
-      'intercept: {rules: [{match: {user: x}, do: drop}]}',
-      "intercept.rules[0].match.user: isn't available in this version",
-      30,
     ],
   ])('%s: what later versions bring is refused for what it is', (rest, message, column) => {
     expect(refusal(BASE + rest)).toEqual([`${FILE}:3:${column}: ${message}`]);

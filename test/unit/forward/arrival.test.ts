@@ -168,7 +168,7 @@ describe('an authentic record', () => {
       frame({ flags: FLAG_SOURCE_ROUTED, from: NEAR, to: SELF }),
       'frame-malformed',
     ],
-    ['with a data frame that holds no packet', frame({ from: NEAR, to: SELF }), 'inner-malformed'],
+    ['with a data frame that holds no packet', frame({ from: NEAR, to: SELF }), 'inner-short'],
     ['with an error of no known code', errorFrame(NEAR, SELF, 9, FAR, 1), 'frame-malformed'],
     ['with an error of 35 bytes', errorFrame(NEAR, SELF, 1, FAR, 1).subarray(0, 35), 'frame-malformed'],
     [

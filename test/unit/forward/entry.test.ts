@@ -139,7 +139,7 @@ describe.each(VERSIONS)('a packet from the TUN device, IPv%i', (version) => {
     rig.tun.inject(inner.subarray(0, 7));
     rig.tun.inject(Uint8Array.of(0x90));
     rig.settle();
-    expect(rig.drops()).toEqual({ 'inner-malformed': 3 });
+    expect(rig.drops()).toEqual({ 'inner-total-length': 1, 'inner-short': 2 });
     expect(rig.near.take()).toEqual([]);
   });
 
@@ -354,5 +354,18 @@ describe('a full socket', () => {
     rig.tun.inject(packet(4, SIDE));
     rig.settle();
     expect(rig.side.take()).toHaveLength(1);
+  });
+});
+
+describe('a rejected flow', () => {
+  it.each(VERSIONS)('is answered with an ICMP error that says so, and counted (IPv%i)', (version) => {
+    const rig = new ForwardRig({ rules: [{ match: { to: [{ node: NEAR }] }, action: { do: 'reject' } }] });
+    rig.tun.inject(packet(version, NEAR));
+    rig.tun.inject(packet(version, FAR));
+    rig.settle();
+    expect(rig.drops()).toEqual({ rule: 1 });
+    expect(rig.near.take().map(({ body }) => readFrame(body).to)).toEqual([FAR]);
+    const { type, code } = readIcmp(rig.takeTun()[0]);
+    expect([type, code]).toEqual(version === 4 ? [3, 13] : [1, 1]);
   });
 });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parseRulePrefix } from '../../../src/agent/config/address.js';
-import { compileRules } from '../../../src/intercept/rules.js';
+import { compileRules, NO_SENDER } from '../../../src/intercept/rules.js';
 import type { Rule, RuleInput, RuleMatch, RulePrefix } from '../../../src/intercept/rules.js';
 import {
   ORIGIN_DEFAULT,
@@ -30,6 +30,12 @@ const packet = (from: string, to: string, rest: Partial<RuleInput> = {}): RuleIn
     sourcePort: 40_000,
     destinationPort: 80,
     dscp: 0,
+    choosesByDscp: true,
+    sourceNode: 0,
+    destinationNode: 0,
+    user: NO_SENDER,
+    group: NO_SENDER,
+    cgroups: 0,
     ...rest,
   };
 };
