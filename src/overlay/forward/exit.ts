@@ -116,7 +116,7 @@ export class Exit {
   /** Whether the parsed packet of a node is let in; counts it where it isn't. */
   private mayEnter(batch: PacketBatch, frame: number, inner: number, source: number): boolean {
     const { view } = batch;
-    const at = frame + ROUTED_HEADER_SIZE;
+    const at = frame + readHeadSize(view, frame);
     const { info, inbound, fragments, counters, now } = this;
     let slot = -1;
     if (info.fragment !== FRAGMENT_NONE) {
