@@ -27,6 +27,7 @@ import type { Config, Identity } from './config/index.js';
 import { type Endpoint, endpointHost, endpointKey } from './endpoint.js';
 import { type FromWorker, OUTER_DSCP_COPY, type ToWorker } from './messages.js';
 import { MeshFormer } from './mesh-former.js';
+import { CAPTURE_MARK } from './host-tuning.js';
 import { groupMembers } from './node-groups.js';
 import { type Peer, PeerBook } from './peers.js';
 
@@ -245,7 +246,9 @@ export class Agent {
     const { post } = this.parts;
     const { intercept, access, tun } = this.parts.config;
     const asks = asksWhoSends(intercept.rules, access);
-    this.parts.setSenders?.(asks ? { mtu: tun.mtu, cgroups: cgroupsOf(intercept.rules) } : undefined);
+    const capture = intercept.mode === 'full' ? CAPTURE_MARK : undefined;
+    const cgroups = cgroupsOf(intercept.rules);
+    this.parts.setSenders?.(asks ? { mtu: tun.mtu, capture, cgroups } : undefined);
     this.postRules(this.nodeGroups());
     const dscp = links.outerDscp === 'copy' ? OUTER_DSCP_COPY : links.outerDscp;
     post({ type: 'outer-dscp', dscp });

@@ -20,6 +20,8 @@ export interface SenderInput {
   tun: string;
   /** What is larger, and no TCP, will come in fragments. */
   mtu: number;
+  /** fwmark by which packets are led into the device that would have left elsewhere; absent where none are. */
+  capture?: number | undefined;
   /** Paths below /sys/fs/cgroup, and the bit of each. */
   cgroups: readonly { path: string; bit: number }[];
 }
@@ -35,14 +37,14 @@ export function senderTable(tun: string): string {
 }
 
 /** Text for `nft -f -` that makes the table anew, in one transaction. */
-export function planSenders({ tun, mtu, cgroups }: SenderInput): string {
+export function planSenders({ tun, mtu, capture, cgroups }: SenderInput): string {
   const table = senderTable(tun);
   const log = `log group ${senderGroup(tun)} snaplen ${LOGGED_BYTES} queue-threshold 1`;
   const lines = [
     ...SETS.map(
       ({ name, type }) => `set ${name} { type ${type}; flags dynamic, timeout; timeout 1s; size ${FLOWS}; }`,
     ),
-    ...(cgroups.length === 0 ? [] : cgroupLines(tun, cgroups)),
+    ...(cgroups.length === 0 ? [] : cgroupLines(tun, capture, cgroups)),
     'chain leaving {',
     `  type filter hook postrouting priority ${LAST_HOOK}; policy accept;`,
     `  oifname "${tun}" meta skuid != 4294967295 goto known`,
@@ -61,7 +63,7 @@ export function planSenders({ tun, mtu, cgroups }: SenderInput): string {
 }
 
 /** Cgroups can be asked only in the output hook. Routing is over by then, so that a mark means nothing to anybody else. */
-function cgroupLines(tun: string, cgroups: SenderInput['cgroups']): string[] {
+function cgroupLines(tun: string, capture: number | undefined, cgroups: SenderInput['cgroups']): string[] {
   const rules = cgroups.map(({ path, bit }) => {
     const level = path.split('/').length;
     return `  socket cgroupv2 level ${level} "${path}" meta mark set meta mark or ${(1 << bit) >>> 0}`;
@@ -69,7 +71,10 @@ function cgroupLines(tun: string, cgroups: SenderInput['cgroups']): string[] {
   return [
     'chain cgroups {',
     `  type filter hook output priority ${LAST_HOOK}; policy accept;`,
-    `  oifname != "${tun}" accept`,
+    `  oifname "${tun}" goto cgroup_bits`,
+    ...(capture === undefined ? [] : [`  meta mark ${capture} goto cgroup_bits`]),
+    '}',
+    'chain cgroup_bits {',
     '  meta mark set 0',
     ...rules,
     '}',

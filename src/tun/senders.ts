@@ -9,6 +9,8 @@ const CGROUP_ROOT = '/sys/fs/cgroup';
 
 export interface SenderQuestion {
   mtu: number;
+  /** As in SenderInput. */
+  capture?: number | undefined;
   /** Paths of cgroups, in the order of their bits. */
   cgroups: readonly string[];
 }
@@ -60,9 +62,9 @@ export class HostSenders {
   }
 
   /** A cgroup that isn't there has no sockets. */
-  private textOf({ mtu, cgroups }: SenderQuestion): string {
+  private textOf({ mtu, capture, cgroups }: SenderQuestion): string {
     const there = cgroups.map((path, bit) => ({ path, bit })).filter(({ path }) => inode(path) !== 0);
-    return planSenders({ tun: this.tun, mtu, cgroups: there });
+    return planSenders({ tun: this.tun, mtu, capture, cgroups: there });
   }
 }
 

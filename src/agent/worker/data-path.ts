@@ -150,7 +150,17 @@ function createArrival(
 function createEntry(
   { io, tun, udp, raw }: WorkerPorts,
   { self, epoch, intercept }: WorkerOptions,
-  { routes, sourceRoutes, sender, flows, inbound, icmp, recent, counters, recovery: { hops, spreader } }: Parts,
+  {
+    routes,
+    sourceRoutes,
+    sender,
+    flows,
+    inbound,
+    icmp,
+    recent,
+    counters,
+    recovery: { hops, spreader },
+  }: Parts,
   shell: DataPathShell,
 ): Entry {
   const read = createBatch(sizes.TUN_ARENA, sizes.TUN_CAPACITY);

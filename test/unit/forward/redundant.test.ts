@@ -276,7 +276,7 @@ describe('the exit of source-routed frames', () => {
     const cut = body.subarray(0, ROUTED_HEADER_SIZE + 12);
     rig.near.send([rig.near.sealNumbered(cut, LANE_REALTIME, 0)]);
     rig.settle();
-    expect(rig.drops()).toEqual({ 'inner-malformed': 1 });
+    expect(rig.drops()).toEqual({ 'inner-short': 1 });
   });
 
   it('takes one without a list as realtime', () => {
