@@ -14,7 +14,7 @@ import { median, printTable } from './lib/table.mjs';
 
 const BIN = join(import.meta.dirname, '..', 'bin', 'causeway');
 const QUICK = process.argv.includes('--quick');
-const ROUNDS = QUICK ? 1 : 3;
+const ROUNDS = QUICK ? 1 : 2;
 const SECONDS = QUICK ? 2 : 4;
 const CONNECTIONS = 500;
 
@@ -29,6 +29,19 @@ const modes = {
   // The other way to send directly: every packet through the agent and a raw socket.
   'full, each packet resent': '{mode: full}',
 };
+
+const SERVER = `require('node:net').createServer((s) => s.on('error', () => {}).end()).listen(Number(process.argv[1]))`;
+const CLIENT = `
+const { connect } = require('node:net');
+const [address, port, count] = process.argv.slice(1);
+const once = () => new Promise((done) => { const s = connect(Number(port), address, () => s.destroy()); s.on('close', done); s.on('error', done); });
+(async () => {
+  for (let i = 0; i < 50; i++) await once();
+  const began = process.hrtime.bigint();
+  for (let i = 0; i < Number(count); i++) await once();
+  console.log(Number(process.hrtime.bigint() - began) / 1000 / Number(count));
+})();
+`;
 
 const ground = await chain(2);
 try {
@@ -87,7 +100,7 @@ log: {level: warn}
   const log = openSync(join(directory, 'a.log'), 'a');
   const child = start(host, process.execPath, [BIN, 'up', '-c', config], { log });
   const ready = async () => JSON.parse(await run(BIN, ['status', '--json', '-s', socket])).ready;
-  await until(ready, 'agent');
+  await until(ready, 'agent', 60_000, 250);
   return child;
 }
 
@@ -140,16 +153,3 @@ async function report(measured) {
   await writeResults('intercept', { rounds: measured, values, checks });
   if (checks.some(({ met }) => !met)) process.exitCode = 1;
 }
-
-const SERVER = `require('node:net').createServer((s) => s.on('error', () => {}).end()).listen(Number(process.argv[1]))`;
-const CLIENT = `
-const { connect } = require('node:net');
-const [address, port, count] = process.argv.slice(1);
-const once = () => new Promise((done) => { const s = connect(Number(port), address, () => s.destroy()); s.on('close', done); s.on('error', done); });
-(async () => {
-  for (let i = 0; i < 50; i++) await once();
-  const began = process.hrtime.bigint();
-  for (let i = 0; i < Number(count); i++) await once();
-  console.log(Number(process.hrtime.bigint() - began) / 1000 / Number(count));
-})();
-`;

@@ -3,6 +3,7 @@ import { preflight } from '../agent/config/index.js';
 import type { Config } from '../agent/config/index.js';
 import type { Finding } from '../control/api.js';
 import type { Host } from './host.js';
+import { checkRivals } from './rivals.js';
 
 /** Bytes around an inner packet, not sealed end to end: record header and tag, routed header, UDP; plus IP of the underlay. */
 const OVERHEAD = 56 + 8;
@@ -41,6 +42,7 @@ export async function checkHost(host: Host, config: Config | null, running: bool
   ];
   if (config !== null) {
     groups.push(checkIdentity(config, host.wallClock()), checkMtu(host, config));
+    groups.push(checkRivals(host, config.tun.name));
     if (!running) groups.push(checkDeviceName(host, config));
   }
   return (await Promise.all(groups)).flat();

@@ -32,7 +32,7 @@ function host(
     kernel: () => '6.8.0-1-amd64',
     read: (path) => ({ ...FILES, ...differs.files })[path] ?? null,
     open: () => null,
-    run: async (program, args) => programs[args.includes('route') ? `${program} route` : program],
+    run: async (program, args) => programs[args.includes('get') ? `${program} route` : program] ?? null,
     engine: async () => ({ name: 'test', aes: true }),
     wallClock: () => NOW,
     ...differs,
