@@ -5,7 +5,7 @@
  *     ─► out (hook output, type route)
  *          already marked, or on its way to the device or to itself: goes its way
  *          of a flow in a set `direct…`: goes its way
- *          of the link alone (broadcast, link-local, ND, DHCP): goes its way
+ *          of the link alone (multicast, broadcast, link-local, ND, DHCP): goes its way
  *          everything else: marked CAPTURE, and so routed into the device (plan.ts)
  *     ─► agent: overlay, drop, or direct
  *          direct: sent again, marked RESENT; `out` enters its flow in a set, so that the kernel routes the rest of it by itself
@@ -112,7 +112,7 @@ function captureLines(tun: string, { mark, resent }: NonNullable<NftInput['captu
     'chain capture {',
     '  ct status dnat accept',
     '  fib daddr type { local, broadcast } accept',
-    '  ip daddr { 224.0.0.0/24, 169.254.0.0/16, 255.255.255.255 } accept',
+    '  ip daddr { 224.0.0.0/4, 169.254.0.0/16, 255.255.255.255 } accept',
     '  ip6 daddr { fe80::/10, ff00::/8 } accept',
     '  meta l4proto udp udp dport { 67, 68, 546, 547 } accept',
     `  meta mark set ${mark}`,
