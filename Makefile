@@ -1,10 +1,10 @@
-# make demo | test | bench | bench-recovery | bench-intercept | bench-redundant | lint | build | install | uninstall | clean
+# make demo | test | bench | bench-recovery | bench-failover | bench-intercept | bench-redundant | lint | build | install | uninstall | clean
 # Each target first installs what is missing on a Debian host (scripts/deps); with nothing missing it touches nothing but this folder.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all demo test bench bench-recovery bench-intercept bench-redundant lint build install uninstall clean deps-build deps-demo deps-test deps-bench
+.PHONY: all demo test bench bench-recovery bench-failover bench-intercept bench-redundant lint build install uninstall clean deps-build deps-demo deps-test deps-bench
 .DELETE_ON_ERROR:
 
 all: build
@@ -29,6 +29,9 @@ bench-intercept: deps-bench build
 
 bench-redundant: deps-bench build
 	node bench/redundant.mjs
+
+bench-failover: deps-bench build
+	node bench/failover.mjs
 
 lint: node_modules/.package-lock.json
 	npx --no-install tsc --noEmit -p tsconfig.json

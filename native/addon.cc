@@ -5,7 +5,7 @@
 //   poller    readiness on the thread's event loop                         packet   where headers lie; checksum  RFC 1071
 //   tun       the device, read and write                                   coalesce runs of packets -> offload packets
 //   segment   offload packets -> packets of a link's size, or slots        copy     packets -> slots of a store
-//   udp       socket; udp_receive, udp_send                                timer, system
+//   udp       socket; udp_receive, udp_send, udp_errors                    timer, system, watch
 //   sender_log  who sends what, as nftables tell
 //   aead      seal and open; aead_ipsecmb, aead_openssl its engines
 //
@@ -19,6 +19,7 @@
 #include "timer.hh"
 #include "tun.hh"
 #include "udp.hh"
+#include "watch.hh"
 
 namespace causeway {
 namespace {
@@ -108,5 +109,6 @@ NAPI_MODULE_INIT() {
   exportRaw(env, exports);
   exportSenderLog(env, exports);
   exportSystem(env, exports);
+  exportWatch(env, exports);
   return exports;
 }

@@ -26,7 +26,7 @@ void throwCode(napi_env env, const char* code, const char* message);
 
 class Handle {
  public:
-  enum class Kind : uint32_t { Tun = 0x43570001, Udp, Aead, Timer, Raw, SenderLog };
+  enum class Kind : uint32_t { Tun = 0x43570001, Udp, Aead, Timer, Raw, SenderLog, Watch };
   explicit Handle(Kind kind) : kind_(kind) {}
   virtual ~Handle() = default;
   Handle(const Handle&) = delete;

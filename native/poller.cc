@@ -77,6 +77,7 @@ void Poller::onEvent(uv_poll_t* poll, int status, int events) {
   if (poller->closing_) return;
   if (status < 0) {  // libuv has stopped the watch
     poller->watched_ = 0;
+    poller->error_ = true;
     events = UV_READABLE;
     if (poller->resumeAfterError_) poller->watch();
   }

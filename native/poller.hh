@@ -23,6 +23,12 @@ class Poller {
   void keepAlive(bool keep);
   /** Errors of the descriptor (a reset device, a socket's pending error) wake the reader; a socket goes on after it. */
   void resumeAfterError(bool resume) { resumeAfterError_ = resume; }
+  /** Whether there was an error since the last call. */
+  bool takeError() {
+    const bool had = error_;
+    error_ = false;
+    return had;
+  }
   /** Descriptor whose 8 bytes are read off before each callback (a timerfd); nothing to read: no callback. */
   void drainCounter(bool drain) { drainCounter_ = drain; }
 
@@ -51,6 +57,7 @@ class Poller {
   bool owned_ = true;    // the owner still holds the pointer
   bool closed_ = false;  // libuv is done with poll_
   bool resumeAfterError_ = false;
+  bool error_ = false;
   bool drainCounter_ = false;
 };
 

@@ -73,12 +73,14 @@ void setFeatures(Udp* udp, const Options& options) {
   // Without DF a datagram too big for the path is fragmented, by us or on the way: nothing is lost to a narrow underlay.
   set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
   set(fd, IPPROTO_IP, IP_RECVTOS, 1);
+  set(fd, IPPROTO_IP, IP_RECVERR, 1);
   if (udp->family == AF_INET) {
     udp->pktinfo = set(fd, IPPROTO_IP, IP_PKTINFO, 1);
     return;
   }
   set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
   set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+  set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
   udp->pktinfo = set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 }
 
@@ -137,6 +139,7 @@ napi_value udpOpen(napi_env env, napi_callback_info info) {
   if (!readOptions(env, args, &options, &slots)) return nullptr;
   auto* udp = new Udp();
   udp->slots = slots;
+  udp->mark = options.mark;
   udp->withoutGso.resize(static_cast<size_t>(slots));
   const char* failed = openSocket(udp, options);
   if (failed == nullptr) {
@@ -170,6 +173,7 @@ napi_value udpRead(napi_env env, napi_callback_info info) {
   Span<uint32_t> endpoints;
   if (udp == nullptr || !getBatch(env, args.value[1], args.value[2], &batch) || !getWords(env, args.value[3], &endpoints)) return nullptr;
   if (udp->fd < 0) return makeInt(env, 0);
+  if (udp->poller != nullptr && udp->poller->takeError()) drainErrors(udp);
   const size_t messages = endpoints.length / kEndpointWords;
   const int most = messages < kReceiveMessages ? static_cast<int>(messages) : kReceiveMessages;
   return makeInt(env, receive(udp, batch, reinterpret_cast<Endpoint*>(endpoints.data), most));
@@ -235,6 +239,8 @@ void exportUdp(napi_env env, napi_value exports) {
   setFunction(env, exports, "udpSend", udpSend);
   setFunction(env, exports, "udpErrors", udpErrors);
   setFunction(env, exports, "udpLastError", udpLastError);
+  setFunction(env, exports, "udpTroubles", udpTroubles);
+  setFunction(env, exports, "udpSource", udpSource);
   setFunction(env, exports, "udpOnReadable", udpOnReadable);
   setFunction(env, exports, "udpOnWritable", udpOnWritable);
   setFunction(env, exports, "udpClose", udpClose);

@@ -27,6 +27,10 @@ struct Endpoint {
 };
 static_assert(sizeof(Endpoint) == kEndpointWords * 4, "batch.ts fixes the size");
 
+/** TROUBLE_WORDS of ports.ts: an address, a port, an origin. */
+constexpr size_t kTroubleWords = 6;
+constexpr int kTroubles = 64;
+
 /** Room for every control message that we send or ask for. */
 constexpr size_t kControlRoom = 160;
 constexpr int kMaxMessage = 65536;
@@ -45,7 +49,17 @@ struct Udp final : Handle {
   ~Udp() override;
   void close(napi_env env) override;
 
+  /** Who said that an endpoint can't be reached. */
+  enum class Origin : uint32_t { Host, Network };
+  struct Trouble {
+    uint32_t address[4];
+    uint32_t port;
+    Origin origin;
+  };
+  void noteTrouble(const uint32_t* address, uint32_t port, Origin origin);
+
   int fd = -1;
+  int mark = 0;
   int family = AF_INET6;
   bool gso = false;
   bool gro = false;
@@ -56,6 +70,8 @@ struct Udp final : Handle {
   std::vector<uint16_t> withoutGso;
   uint64_t errors = 0;
   int lastError = 0;
+  Trouble troubles[kTroubles];
+  int troubleCount = 0;
   UdpScratch* scratch;  // what a system call needs, kept between calls
 };
 
@@ -63,6 +79,15 @@ struct Udp final : Handle {
 int receive(Udp* udp, const Batch& batch, Endpoint* endpoints, int messages);
 /** Returns how many of the order were dealt with. Erases the local address of a slot if this host lost it. */
 int send(Udp* udp, const Batch& batch, const Order& order, Endpoint* slots);
+
+/** Takes off what is in the socket's error queue. */
+void drainErrors(Udp* udp);
+napi_value udpTroubles(napi_env env, napi_callback_info info);
+napi_value udpSource(napi_env env, napi_callback_info info);
+
+/** Between an endpoint and an address of the socket's family. */
+socklen_t writeAddress(const Udp& udp, const Endpoint& endpoint, sockaddr_in6* to);
+void readAddress(const sockaddr_in6& from, Endpoint* endpoint);
 
 void exportUdp(napi_env env, napi_value exports);
 

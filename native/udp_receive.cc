@@ -17,18 +17,6 @@ void setMapped(uint32_t* words, in_addr address) {
   words[3] = address.s_addr;
 }
 
-void readAddress(const sockaddr_in6& from, Endpoint* endpoint) {
-  if (from.sin6_family == AF_INET) {
-    sockaddr_in v4;
-    memcpy(&v4, &from, sizeof v4);
-    setMapped(endpoint->address, v4.sin_addr);
-    endpoint->port = ntohs(v4.sin_port);
-  } else {
-    memcpy(endpoint->address, &from.sin6_addr, 16);
-    endpoint->port = ntohs(from.sin6_port);
-  }
-}
-
 struct Control {
   int trafficClass = 0;
   int segment = 0;
@@ -86,6 +74,18 @@ int receiveMessages(int fd, mmsghdr* headers, int count) {
 }
 
 }  // namespace
+
+void readAddress(const sockaddr_in6& from, Endpoint* endpoint) {
+  if (from.sin6_family == AF_INET) {
+    sockaddr_in v4;
+    memcpy(&v4, &from, sizeof v4);
+    setMapped(endpoint->address, v4.sin_addr);
+    endpoint->port = ntohs(v4.sin_port);
+  } else {
+    memcpy(endpoint->address, &from.sin6_addr, 16);
+    endpoint->port = ntohs(from.sin6_port);
+  }
+}
 
 int receive(Udp* udp, const Batch& batch, Endpoint* endpoints, int messages) {
   UdpScratch& s = *udp->scratch;

@@ -3,6 +3,7 @@
 //   2. sendmmsg
 //   3. a coalesced message that the kernel refuses for its size goes out again one datagram at a time; IP fragments those
 //   4. anything else refused is counted and skipped; a full buffer ends the call
+// With IP_RECVERR the first call after an ICMP error fails with that error, whatever its destination: it is tried again before it counts.
 #include <cerrno>
 #include <cstring>
 
@@ -13,6 +14,8 @@ namespace {
 
 constexpr int kMaxSegments = 64;
 constexpr uint16_t kHoldMessages = 256;
+/** How often a call may fail with errors that were pending before it counts as its own. */
+constexpr int kPendingErrors = 3;
 
 void countError(Udp* udp, int error) {
   udp->errors++;
@@ -23,24 +26,11 @@ bool isMapped(const uint32_t* words) { return words[0] == 0 && words[1] == 0 && 
 bool isZero(const uint32_t* words) { return (words[0] | words[1] | words[2] | words[3]) == 0; }
 /** What kernels answer (Linux 6 differently from 5) when the source address asked for is not this host's. */
 bool mayMeanLostAddress(int error) { return error == EINVAL || error == EADDRNOTAVAIL || error == ENETUNREACH || error == ENODEV; }
-bool isLinkLocal(const uint32_t* words) { return (ntohl(words[0]) & 0xffc00000) == 0xfe800000; }
-
-socklen_t writeAddress(const Udp& udp, const Endpoint& endpoint, sockaddr_in6* to) {
-  if (udp.family == AF_INET) {
-    sockaddr_in v4 = {};
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(static_cast<uint16_t>(endpoint.port));
-    v4.sin_addr.s_addr = endpoint.address[3];
-    memcpy(to, &v4, sizeof v4);
-    return sizeof v4;
-  }
-  *to = {};
-  to->sin6_family = AF_INET6;
-  to->sin6_port = htons(static_cast<uint16_t>(endpoint.port));
-  memcpy(&to->sin6_addr, endpoint.address, 16);
-  if (isLinkLocal(endpoint.address)) to->sin6_scope_id = endpoint.interface;
-  return sizeof *to;
+/** What says that this host has no way to the destination. */
+bool meansNoWay(int error) {
+  return error == ENETUNREACH || error == EHOSTUNREACH || error == ENETDOWN || error == ENODEV || error == EADDRNOTAVAIL;
 }
+bool isLinkLocal(const uint32_t* words) { return (ntohl(words[0]) & 0xffc00000) == 0xfe800000; }
 
 /** Appends one control message. */
 void putControl(msghdr* header, int level, int type, const void* data, size_t size) {
@@ -175,16 +165,20 @@ class Sender {
   /** Step 2 to 4; returns messages dealt with. If fewer than gathered, partial_ packets of the next one are out too. */
   int transmit() {
     int done = 0;
+    int attempts = 0;
     partial_ = 0;
     while (done < messages_) {
       const int sent = sendmmsg(udp_->fd, &s_.send[done], static_cast<unsigned>(messages_ - done), MSG_DONTWAIT);
       if (sent > 0) {
         done += sent;
+        attempts = 0;
         continue;
       }
       if (errno == EINTR) continue;
       if (errno == EAGAIN) return done;
       const int error = errno;
+      if (attempts++ < kPendingErrors) continue;
+      attempts = 0;
       const auto& message = s_.sent[done];
       const bool refused = error == EMSGSIZE || error == EINVAL || error == EIO || error == EOPNOTSUPP;
       if (message.count > 1 && refused) {
@@ -205,16 +199,21 @@ class Sender {
     Endpoint& endpoint = slots_[message.slot];
     const bool lostAddress = mayMeanLostAddress(error) && !isZero(endpoint.local);
     if (error != 0 && !lostAddress) {
-      for (int k = 0; k < message.count; k++) countError(udp_, error);
+      for (int k = 0; k < message.count; k++) refused(endpoint, error);
       return true;
     }
     for (partial_ = 0; partial_ < message.count; partial_++) {
       const int status = sendOne(message.first + partial_, m, &endpoint);
       if (status == EAGAIN) return false;
-      if (status != 0) countError(udp_, status);
+      if (status != 0) refused(endpoint, status);
     }
     partial_ = 0;
     return true;
+  }
+
+  void refused(const Endpoint& endpoint, int error) {
+    countError(udp_, error);
+    if (meansNoWay(error)) udp_->noteTrouble(endpoint.address, endpoint.port, Udp::Origin::Host);
   }
 
   /** 0 or errno. A source address that this host no longer has is forgotten, as an address of the kernel's choice will do. */
@@ -222,7 +221,8 @@ class Sender {
     Item one;
     if (const int fault = item(position, &one); fault != 0) return fault;
     iovec vector = {one.data, static_cast<size_t>(one.length)};
-    for (int attempt = 0; attempt < 2; attempt++) {
+    int pending = kPendingErrors;
+    for (;;) {
       msghdr header = s_.send[m].msg_hdr;
       header.msg_iov = &vector;
       header.msg_iovlen = 1;
@@ -233,10 +233,12 @@ class Sender {
         sent = sendmsg(udp_->fd, &header, MSG_DONTWAIT);
       } while (sent < 0 && errno == EINTR);
       if (sent >= 0) return 0;
-      if (!mayMeanLostAddress(errno) || isZero(endpoint->local)) break;
+      if (errno == EAGAIN) return errno;
+      if (pending-- > 0) continue;
+      if (!mayMeanLostAddress(errno) || isZero(endpoint->local)) return errno;
       memset(endpoint->local, 0, sizeof endpoint->local);
+      pending = 0;
     }
-    return errno;
   }
 
   Udp* const udp_;
@@ -250,6 +252,23 @@ class Sender {
 };
 
 }  // namespace
+
+socklen_t writeAddress(const Udp& udp, const Endpoint& endpoint, sockaddr_in6* to) {
+  if (udp.family == AF_INET) {
+    sockaddr_in v4 = {};
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(static_cast<uint16_t>(endpoint.port));
+    v4.sin_addr.s_addr = endpoint.address[3];
+    memcpy(to, &v4, sizeof v4);
+    return sizeof v4;
+  }
+  *to = {};
+  to->sin6_family = AF_INET6;
+  to->sin6_port = htons(static_cast<uint16_t>(endpoint.port));
+  memcpy(&to->sin6_addr, endpoint.address, 16);
+  if (isLinkLocal(endpoint.address)) to->sin6_scope_id = endpoint.interface;
+  return sizeof *to;
+}
 
 int send(Udp* udp, const Batch& batch, const Order& order, Endpoint* slots) { return Sender(udp, batch, order, slots).run(); }
 

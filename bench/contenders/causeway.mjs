@@ -7,8 +7,15 @@ import { on, run, start, until } from '../lib/net.mjs';
 const BIN = join(dirname(fileURLToPath(import.meta.url)), '../../bin/causeway');
 const overlay = (host) => `10.77.0.${host.index + 1}`;
 
-/** Ourselves. The rule pins the service, so that the figures stay comparable when other services come. */
-export const causeway = {
+/** A rule that pins the service, so that figures of the data path stay comparable when other services come. */
+const BEST_EFFORT = `intercept:
+  mode: split
+  rules:
+    - {match: {}, do: overlay, service: best-effort}
+`;
+
+/** Ourselves. `more`: further keys of each configuration. */
+export const causewayWith = (more) => ({
   name: 'causeway',
   needs: [],
   async up({ hosts, directory }) {
@@ -43,7 +50,7 @@ export const causeway = {
         '--key',
         `${base}.key`,
       ]);
-      await writeFile(`${base}.yaml`, configuration(host, hosts, files, base));
+      await writeFile(`${base}.yaml`, configuration(host, hosts, files, base, more));
     }
     const started = performance.now();
     for (const host of hosts) {
@@ -67,7 +74,7 @@ export const causeway = {
     await until(
       () => on(hosts[0], 'ping', '-c', '1', '-W', '0.1', target),
       'causeway mesh',
-      15_000,
+      60_000,
       10,
     ).catch(async (error) => {
       const logs = await Promise.all(
@@ -82,9 +89,11 @@ export const causeway = {
       sockets: hosts.map((host) => `${join(directory, host.name)}.sock`),
     };
   },
-};
+});
 
-function configuration(host, hosts, { ca }, base) {
+export const causeway = causewayWith(BEST_EFFORT);
+
+function configuration(host, hosts, { ca }, base, more) {
   const peers = [...host.underlay].map(
     ([neighbour, { peer }]) => `  - {name: ${hosts[neighbour].name}, endpoints: ["${peer}:7100"]}`,
   );
@@ -94,11 +103,7 @@ listen: {host: "::", port: 7100}
 tun: {name: cwb${host.name}}
 peers:
 ${peers.join('\n')}
-intercept:
-  mode: split
-  rules:
-    - {match: {}, do: overlay, service: best-effort}
-control: {socket: ${base}.sock}
+${more}control: {socket: ${base}.sock}
 log: {level: warn}
 `;
 }

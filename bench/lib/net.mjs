@@ -66,8 +66,19 @@ export const star = (count) =>
     Array.from({ length: count - 1 }, (_, i) => [0, i + 1]),
   );
 
+/** Host a on one side, d on the other, b and c between them: two ways, each over one relay. */
+export const diamond = () =>
+  ground(4, [
+    [0, 1],
+    [1, 3],
+    [0, 2],
+    [2, 3],
+  ]);
+
+let grounds = 0;
+
 async function ground(count, links) {
-  const tag = `cwb${process.pid % 100000}`;
+  const tag = `cwb${process.pid % 100000}-${grounds++}`;
   const directory = await mkdtemp(join(tmpdir(), 'causeway-bench-'));
   const hosts = Array.from({ length: count }, (_, i) => ({
     index: i,

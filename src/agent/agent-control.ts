@@ -13,6 +13,7 @@ import type {
   LinkStatus,
   PeerStatus,
   PingEvent,
+  PingRefusal,
   PingRequest,
   Refused,
   ReloadResult,
@@ -30,6 +31,7 @@ import type { Io } from '../io/ports.js';
 import { metricOf } from '../overlay/route/metric.js';
 import { ERROR_NO_ROUTE, ERROR_TTL_EXCEEDED } from '../overlay/wire/error.js';
 import type { Router } from '../overlay/route/router.js';
+import { SERVICE_BEST_EFFORT } from '../overlay/wire/routed.js';
 import { captureFilter, Captures } from './captures.js';
 import { type Agent, type Clock, REFUSED_LINE } from './agent.js';
 import { userName } from './config/accounts.js';
@@ -67,6 +69,10 @@ const FLOW_IDLE_MICROS = 120_000_000;
 const FLOWS_SHOWN = 1000;
 /** TTL of echo requests. */
 const ECHO_TTL = 64;
+const REFUSALS: Readonly<Record<number, PingRefusal['code']>> = {
+  [ERROR_NO_ROUTE]: 'no-route',
+  [ERROR_TTL_EXCEEDED]: 'ttl-exceeded',
+};
 const PING_TTL_REASON: Readonly<Record<number, string>> = {
   [ERROR_NO_ROUTE]: 'no route',
   [ERROR_TTL_EXCEEDED]: 'TTL exceeded',
@@ -210,7 +216,8 @@ export class AgentControl implements AgentApi {
   async *ping(request: PingRequest, signal: AbortSignal): AsyncIterable<PingEvent> {
     const { agent, port } = this.parts();
     const target = findNode(request.target, namedNodes(agent.router));
-    yield { type: 'start', target: request.target, node: target.name, nodeId: target.nodeId };
+    const { hops } = this.ways()(target.nodeId, SERVICE_BEST_EFFORT);
+    yield { type: 'start', target: request.target, node: target.name, nodeId: target.nodeId, hops };
     const id = randomBytes(4).readUInt32LE();
     const names = (ids: readonly number[]) =>
       ids.map(
@@ -236,7 +243,7 @@ export class AgentControl implements AgentApi {
         number,
         setTimeout(() => settle(number, { type: 'lost', number, reason: 'timeout' }), request.timeoutMs),
       );
-      port.post({ type: 'echo', id, number, destination: target.nodeId, ttl: ECHO_TTL });
+      port.post({ type: 'echo', id, number, destination: target.nodeId, ttl: request.ttl ?? ECHO_TTL });
     };
     const onAbort = () => queue.end();
     signal.addEventListener('abort', onAbort);
@@ -415,8 +422,10 @@ function pingEvent(
   names: (ids: readonly number[]) => string[],
 ): PingEvent {
   if (message.type === 'echo-error') {
-    const reason = `${PING_TTL_REASON[message.code] ?? `error ${message.code}`} (from ${names([message.from])[0]})`;
-    return { type: 'lost', number: message.number, reason };
+    const { number, code, rttMicros } = message;
+    const [from = ''] = names([message.from]);
+    const reason = `${PING_TTL_REASON[code] ?? `error ${code}`} (from ${from})`;
+    return { type: 'lost', number, reason, refusal: { from, code: REFUSALS[code] ?? 'other', rttMicros } };
   }
   const { number, rttMicros, forward, back } = message.reply;
   return { type: 'reply', number, rttMicros, pathThere: names(forward), pathBack: names(back) };

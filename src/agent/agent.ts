@@ -146,6 +146,11 @@ export class Agent {
     this.rearm();
   }
 
+  /** The host's interfaces or addresses have changed (see the message of that name). */
+  hostChanged(running: Uint32Array[]): void {
+    this.parts.post({ type: 'host-changed', running });
+  }
+
   /** Says farewell to the mesh; the worker sends it before it closes. */
   stop(): void {
     this.stopping = true;
@@ -544,6 +549,9 @@ export class Agent {
       switch (action.type) {
         case 'send':
           this.parts.post({ type: 'message', peer: action.peer, bytes: action.bytes });
+          break;
+        case 'suspect':
+          this.parts.post({ type: 'suspect', peer: action.peer });
           break;
         case 'tables':
           this.parts.post({ type: 'tables', buffers: action.snapshot.buffers }, action.snapshot.buffers);

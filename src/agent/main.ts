@@ -16,6 +16,7 @@ import { HostInterception, HostSenders, removeSenders } from '../tun/index.js';
 import { hostPlanOf, interceptOptionsOf } from './host-plan.js';
 import { HostKeeper } from './host-keeper.js';
 import { Agent, type Clock } from './agent.js';
+import { HostWatch } from './host-watch.js';
 import { AgentControl } from './agent-control.js';
 import { type Config, type Identity, loadConfig, loadIdentity } from './config/index.js';
 import { MARK } from './host-tuning.js';
@@ -92,6 +93,8 @@ class AgentLife {
     io.notify('READY=1');
     const watchdog = new Watchdog(io, () => control.probeWorker());
     this.undo.push(() => watchdog.stop());
+    const hostWatch = new HostWatch(io, (running) => agent.hostChanged(running));
+    this.undo.push(() => hostWatch.close());
     const trim = setTimeout(() => io.trim(), TRIM_AFTER_MS).unref();
     this.undo.push(() => clearTimeout(trim));
     log.info({ tun: config.tun.name, listen: config.listen, peers: config.peers.length }, 'ready');

@@ -117,6 +117,10 @@ export type ToWorker =
   | { type: 'paths'; peer: number; endpoints: readonly Endpoint[] }
   /** Asks where data went since the last time. */
   | { type: 'usage' }
+  /** The host's interfaces or addresses have changed. `running`: addresses of those that run, four words each. */
+  | { type: 'host-changed'; running: Uint32Array[] }
+  /** The link to this peer is in doubt. */
+  | { type: 'suspect'; peer: number }
   | { type: 'echo'; id: number; number: number; destination: number; ttl: number }
   | { type: 'report'; id: number }
   /** `wallOffset`, µs: the wall clock's lead over the agent's. */
@@ -215,7 +219,8 @@ export type FromWorker =
   /** Redundant packets go to this node. */
   | { type: 'route-wanted'; node: number }
   | { type: 'echo-reply'; reply: EchoReply }
-  | { type: 'echo-error'; id: number; number: number; from: number; code: number }
+  /** A node refused an echo, `rttMicros` after it went. */
+  | { type: 'echo-error'; id: number; number: number; from: number; code: number; rttMicros: number }
   | { type: 'report'; id: number; report: WorkerReport }
   | { type: 'flows'; id: number; outgoing: FlowReport[]; incoming: IncomingFlowReport[] }
   /** How many flows matched. */

@@ -15,10 +15,20 @@ interface PingOptions extends CommonOptions {
 
 export interface PingSummary {
   type: 'summary';
+  /** How often the way there or back was another than that of the reply before. */
+  pathChanges: number;
   sent: number;
   received: number;
   lossPercent: number;
   rttMicros: { min: number; median: number; max: number } | null;
+}
+
+/** A reply took another way than the one before it. */
+export interface PathChange {
+  type: 'path-changed';
+  number: number;
+  there: { from: readonly string[]; to: readonly string[] };
+  back: { from: readonly string[]; to: readonly string[] };
 }
 
 export function registerPing(program: Command, output: Output): void {
@@ -48,7 +58,8 @@ async function runPing(target: string, options: PingOptions, output: Output): Pr
     };
     const summary = new Summary();
     for await (const event of clientOf(options).ping(request, abort.signal)) {
-      summary.add(event);
+      const change = summary.add(event);
+      if (change) output.out(options.json === true ? JSON.stringify(change) : renderPathChange(change));
       output.out(options.json === true ? JSON.stringify(event) : renderPingEvent(event));
     }
     const total = summary.total();
@@ -63,19 +74,34 @@ async function runPing(target: string, options: PingOptions, output: Output): Pr
 export class Summary {
   private sent = 0;
   private readonly rtts: number[] = [];
+  private pathChanges = 0;
+  private last: Extract<PingEvent, { type: 'reply' }> | undefined;
 
-  add(event: PingEvent): void {
-    if (event.type === 'start') return;
+  /** Returns how the path changed, if it did. */
+  add(event: PingEvent): PathChange | undefined {
+    if (event.type === 'start') return undefined;
     this.sent++;
-    if (event.type === 'reply') this.rtts.push(event.rttMicros);
+    if (event.type === 'lost') return undefined;
+    const { last } = this;
+    this.last = event;
+    this.rtts.push(event.rttMicros);
+    if (!last || (same(last.pathThere, event.pathThere) && same(last.pathBack, event.pathBack)))
+      return undefined;
+    this.pathChanges++;
+    return {
+      type: 'path-changed',
+      number: event.number,
+      there: { from: last.pathThere, to: event.pathThere },
+      back: { from: last.pathBack, to: event.pathBack },
+    };
   }
 
   total(): PingSummary {
-    const { sent, rtts } = this;
+    const { sent, rtts, pathChanges } = this;
     const rttMicros =
       rtts.length === 0 ? null : { min: Math.min(...rtts), median: median(rtts), max: Math.max(...rtts) };
     const lossPercent = sent === 0 ? 0 : (100 * (sent - rtts.length)) / sent;
-    return { type: 'summary', sent, received: rtts.length, lossPercent, rttMicros };
+    return { type: 'summary', sent, received: rtts.length, lossPercent, rttMicros, pathChanges };
   }
 }
 
@@ -90,20 +116,30 @@ export function renderPingEvent(event: PingEvent): string {
   }
 }
 
+/** One line for each direction whose way is another. */
+function renderPathChange({ number, there, back }: PathChange): string {
+  const changed = ([name, { from, to }]: [string, PathChange['there']]) =>
+    same(from, to) ? [] : [`${number}  path ${name} changed: ${way(to)}, was ${way(from)}`];
+  return [...changed(['there', there]), ...changed(['back', back])].join('\n');
+}
+
+const same = (one: readonly string[], other: readonly string[]): boolean => one.join() === other.join();
+
 const way = (nodes: readonly string[]): string => nodes.join(' → ');
 
-function renderSummary(target: string, { sent, received, lossPercent, rttMicros }: PingSummary): string {
-  const counts = `${target}: ${sent} sent, ${received} answered, ${lossPercent.toFixed(lossPercent % 1 === 0 ? 0 : 1)} % lost`;
+function renderSummary(target: string, summary: PingSummary): string {
+  const { sent, received, lossPercent, rttMicros, pathChanges } = summary;
+  const counts = `${target}: ${sent} sent, ${received} answered, ${lossPercent.toFixed(lossPercent % 1 === 0 ? 0 : 1)} % lost${pathChanges > 0 ? `; the path changed ${pathChanges === 1 ? 'once' : `${pathChanges} times`}` : ''}`;
   if (rttMicros === null) return counts;
   return `${counts}; least ${millis(rttMicros.min)}, median ${millis(rttMicros.median)}, most ${millis(rttMicros.max)}`;
 }
 
-function wholeNumber(text: string): number {
+export function wholeNumber(text: string): number {
   if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('Give a whole number.');
   return Number(text);
 }
 
-function seconds(text: string): number {
+export function seconds(text: string): number {
   const value = Number(text);
   if (!/^\d*\.?\d+$/.test(text) || value < 0.01 || value > 60) {
     throw new InvalidArgumentError('Give seconds, 0.01 to 60.');

@@ -8,10 +8,11 @@ import { registerFlows } from './flows.js';
 import { registerLifecycle } from './lifecycle.js';
 import { registerPing } from './ping.js';
 import { registerShow } from './show.js';
+import { registerTrace } from './trace.js';
 
 const EPILOGUE = `
 Start:   causeway ca init, causeway ca sign, causeway check -c FILE, causeway up -c FILE
-Look:    causeway status, peers, links, routes, flows, ping NODE, capture -w FILE; causeway doctor when something doesn't work
+Look:    causeway status, peers, links, routes, flows, ping NODE, trace NODE, capture -w FILE; causeway doctor when something doesn't work
 Exit:    0 done, 1 failed, 2 wrong usage or configuration, 3 no agent there
 Environment:
   CAUSEWAY_SOCKET  control socket, where -s isn't given
@@ -28,6 +29,7 @@ const LIGHT = new Set([
   'flows',
   'flow',
   'ping',
+  'trace',
   'capture',
   'reload',
 ]);
@@ -58,6 +60,7 @@ export async function createProgram(
   registerShow(program, output);
   registerFlows(program, output);
   registerPing(program, output);
+  registerTrace(program, output);
   registerCapture(program, output);
   registerDoctor(program, output, exit);
   if (!LIGHT.has(argv[0])) (await import('./ca.js')).registerCa(program);

@@ -308,10 +308,13 @@ export interface PingRequest {
   count: number;
   intervalMs: number;
   timeoutMs: number;
+  /** Of the requests: the node that the last hop of so many ends at answers with a refusal. As many as there may be by default. */
+  ttl?: number;
 }
 
 export type PingEvent =
-  | { type: 'start'; target: string; node: string; nodeId: number }
+  /** `hops`: links of the way there as routing knows it; null where there is none. */
+  | { type: 'start'; target: string; node: string; nodeId: number; hops: number | null }
   | {
       type: 'reply';
       number: number;
@@ -320,8 +323,14 @@ export type PingEvent =
       pathThere: string[];
       pathBack: string[];
     }
-  /** `reason`: `timeout`, or what a node on the way answered, such as `no route (from b)`. */
-  | { type: 'lost'; number: number; reason: string };
+  /** `reason`: `timeout`, or what a node on the way answered, such as `no route (from b)`; then `refusal` says who, and after how long. */
+  | { type: 'lost'; number: number; reason: string; refusal?: PingRefusal };
+
+export interface PingRefusal {
+  from: string;
+  code: 'no-route' | 'ttl-exceeded' | 'other';
+  rttMicros: number;
+}
 
 export interface ReloadResult {
   /** Keys that changed and are in force now. */

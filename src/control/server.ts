@@ -11,7 +11,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createConnection } from 'node:net';
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import type { AgentApi, CaptureRequest, FlowsRequest, PingEvent } from './api.js';
+import type { AgentApi, CaptureRequest, FlowsRequest, PingEvent, PingRequest } from './api.js';
 import { ApiError } from './api.js';
 import { ControlError } from './errors.js';
 import type { ControlGuard } from './guard.js';
@@ -26,6 +26,7 @@ const pingRequest = z.strictObject({
   count: z.int().min(0).max(1_000_000),
   intervalMs: z.int().min(10, 'the interval is at least 10 ms').max(3_600_000),
   timeoutMs: z.int().min(10, 'the timeout is at least 10 ms').max(60_000),
+  ttl: z.int().min(1).max(255).optional(),
 });
 
 const captureRequest = z.strictObject({
@@ -130,7 +131,7 @@ export class ControlServer {
   }
 
   private async answerPing(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const ping = checked(pingRequest, await readBody(request));
+    const ping = checked(pingRequest, await readBody(request)) as PingRequest;
     const abort = new AbortController();
     response.on('close', () => abort.abort());
     const events = this.api.ping(ping, abort.signal)[Symbol.asyncIterator]();

@@ -9,6 +9,7 @@ import { ENDPOINT_WORDS } from './batch.js';
 import type {
   Aead,
   Cipher,
+  Closable,
   Io,
   MicroTimer,
   PeerCredentials,
@@ -106,6 +107,8 @@ interface Addon {
   ): number;
   udpErrors(handle: Handle): number;
   udpLastError(handle: Handle): string;
+  udpTroubles(handle: Handle, words: Uint32Array): number;
+  udpSource(handle: Handle, endpoints: Uint32Array, slot: number, words: Uint32Array): boolean;
   udpOnReadable(handle: Handle, callback: () => void): void;
   udpOnWritable(handle: Handle, callback: () => void): void;
   udpClose(handle: Handle): void;
@@ -130,6 +133,9 @@ interface Addon {
   timerOpen(callback: () => void): Handle;
   timerArm(handle: Handle, micros: number): void;
   timerClose(handle: Handle): void;
+  watchOpen(callback: () => void): Handle;
+  watchDrain(handle: Handle): void;
+  watchClose(handle: Handle): void;
   now(): number;
   notify(path: string, state: string): void;
   setSlice(micros: number): boolean;
@@ -271,6 +277,14 @@ class NativeUdp implements UdpSocket {
   send(batch: PacketBatch, order: Int32Array, n: number): number {
     if (this.#closed) return n;
     return this.#addon.udpSend(this.#handle, batch.bytes, batch.table, order, n, this.endpoints);
+  }
+
+  takeTroubles(into: Uint32Array): number {
+    return this.#closed ? 0 : this.#addon.udpTroubles(this.#handle, into);
+  }
+
+  sourceFor(slot: number, address: Uint32Array): boolean {
+    return !this.#closed && this.#addon.udpSource(this.#handle, this.endpoints, slot, address);
   }
 
   onReadable(callback: () => void): void {
@@ -467,6 +481,17 @@ class NativeIo implements Io {
   peerCredentials(fd: number): PeerCredentials {
     const [user, ...groups] = attempt('control socket', () => this.#addon.peerCredentials(fd));
     return { user, groups };
+  }
+
+  watchHost(callback: () => void): Closable | undefined {
+    const addon = this.#addon;
+    const handle = attempt('watch', () =>
+      addon.watchOpen(() => {
+        addon.watchDrain(handle);
+        callback();
+      }),
+    );
+    return { close: () => addon.watchClose(handle) };
   }
 
   now(): number {

@@ -96,6 +96,16 @@ export interface UdpSocket {
    */
   send(batch: PacketBatch, order: Int32Array, n: number): number;
   readonly sendErrors: { count: number; lastCode: string };
+  /**
+   * Writes rows of TROUBLE_WORDS: endpoints that can't be reached, and who says so; returns how many, and forgets them. Each endpoint once for each
+   * origin since the last call; beyond some dozens they are lost. `read` may add to them, and so may `send`.
+   */
+  takeTroubles(into: Uint32Array): number;
+  /**
+   * Whether this host has a way to the endpoint in a slot; then `address` has the four words it would send from, zeros where that isn't known.
+   * Takes a few system calls.
+   */
+  sourceFor(slot: number, address: Uint32Array): boolean;
   onReadable(callback: () => void): void;
   /** Called once when the socket can take datagrams again, after a short `send`. */
   onWritable(callback: () => void): void;
@@ -115,6 +125,15 @@ export interface RawSender {
   close(): void;
 }
 
+/** A row of `takeTroubles`: the address as in an endpoint's record, its port, and an origin. */
+export const TROUBLE_WORDS = 6;
+export const TROUBLE_PORT = 4;
+export const TROUBLE_ORIGIN = 5;
+/** This host refused a datagram, having no way there. */
+export const ORIGIN_HOST = 0;
+/** An ICMP error, which anyone may have sent. */
+export const ORIGIN_NETWORK = 1;
+
 export type Cipher = 'aes-256-gcm' | 'chacha20-poly1305';
 
 /**
@@ -132,6 +151,11 @@ export interface Aead {
   seal(batch: PacketBatch, order: Int32Array, n: number): void;
   /** offset and length span the whole record; sets status, and where authentic length shrinks by RECORD_TAG. Returns how many were authentic. */
   open(batch: PacketBatch, order: Int32Array, n: number): number;
+}
+
+/** Something to let go of. */
+export interface Closable {
+  close(): void;
 }
 
 /** A one-shot timer in microseconds on the loading thread's event loop. */
@@ -222,6 +246,8 @@ export interface Io {
   createSenderLog?(group: number): SenderLog;
   /** Who is at the other end of a UNIX socket. Absent where that can't be had. */
   peerCredentials?(fd: number): PeerCredentials;
+  /** Calls back after an interface or an address of this host came, went or changed its state. Undefined where that can't be had. */
+  watchHost(callback: () => void): Closable | undefined;
   /** Microseconds of CLOCK_BOOTTIME. */
   now(): number;
   /** systemd's notify protocol; false where NOTIFY_SOCKET is unset. */

@@ -27,8 +27,8 @@ export class TokenBucket {
     return this.credit >= count * this.interval;
   }
 
-  /** µs when one token will be there: `now`, or at least a microsecond later. */
-  ready(now: number): number {
-    return this.has(now, 1) ? now : now + Math.max(1, Math.ceil(this.interval - this.credit));
+  /** µs when `count` tokens will be there: `now`, or at least a microsecond later. */
+  ready(now: number, count = 1): number {
+    return this.has(now, count) ? now : now + Math.max(1, Math.ceil(count * this.interval - this.credit));
   }
 }

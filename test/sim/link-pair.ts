@@ -9,11 +9,20 @@ export interface Conditions {
   /** Up to so much more delay, evenly spread: packets overtake each other. */
   jitter: number;
   loss: number;
+  /** Mean length of a run of losses (Gilbert's model); 0: each packet's loss is independent. */
+  burst: number;
   duplicate: number;
   blackhole: boolean;
 }
 
-export const CLEAN: Conditions = { delay: 10_000, jitter: 0, loss: 0, duplicate: 0, blackhole: false };
+export const CLEAN: Conditions = {
+  delay: 10_000,
+  jitter: 0,
+  loss: 0,
+  burst: 0,
+  duplicate: 0,
+  blackhole: false,
+};
 
 /** mulberry32: u32 values. */
 export function randomFrom(seed: number): () => number {
@@ -40,6 +49,8 @@ export class End {
   out: Conditions = { ...CLEAN };
   inbox: Datagram[] = [];
   starvedUntil = 0;
+  /** A run of losses is on. */
+  losing = false;
   wakeups = 0;
   recordsSent = 0;
   private readonly buffer = new DataView(new ArrayBuffer(LINK_BODY_MAX));
@@ -141,11 +152,11 @@ export class LinkPair {
   }
 
   carry(from: End, bytes: Uint8Array, data: boolean): void {
-    const { delay, jitter, loss, duplicate, blackhole } = from.out;
+    const { delay, jitter, duplicate, blackhole } = from.out;
     const to = from === this.a ? this.b : this.a;
     const copies = this.chance() < duplicate ? 2 : 1;
     for (let i = 0; i < copies; i++) {
-      if (blackhole || this.chance() < loss) continue;
+      if (blackhole || this.loses(from)) continue;
       to.inbox.push({
         at: Math.floor(this.now + delay + this.chance() * jitter),
         bytes: bytes.slice(),
@@ -153,6 +164,14 @@ export class LinkPair {
       });
     }
     to.inbox.sort((x, y) => x.at - y.at);
+  }
+
+  private loses(from: End): boolean {
+    const { loss, burst } = from.out;
+    if (burst <= 1) return this.chance() < loss;
+    const begins = loss / (1 - loss) / burst;
+    from.losing = from.losing ? this.chance() >= 1 / burst : this.chance() < begins;
+    return from.losing;
   }
 
   /** Both directions. */

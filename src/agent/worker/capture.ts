@@ -314,6 +314,8 @@ export function watchedUdp(udp: UdpSocket, capture: Capture): UdpSocket {
       if (capture.isOn) capture.sentDatagrams(batch, order, n, udp.endpoints, udp.port);
       return udp.send(batch, order, n);
     },
+    takeTroubles: (into) => udp.takeTroubles(into),
+    sourceFor: (slot, address) => udp.sourceFor(slot, address),
     onReadable: (callback) => udp.onReadable(callback),
     onWritable: (callback) => udp.onWritable(callback),
     close: () => udp.close(),

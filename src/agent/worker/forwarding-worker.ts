@@ -23,6 +23,7 @@ import {
 import { elapsed32 } from '../../overlay/wire/sequence.js';
 import type { LinkEvent } from '../../overlay/link/link.js';
 import { LINK_BODY_MAX } from '../../overlay/link/link.js';
+import { ERROR_NO_ROUTE } from '../../overlay/wire/error.js';
 import { ForwardingTables } from '../../overlay/route/tables.js';
 import type { Arrival } from '../../overlay/forward/arrival.js';
 import type { ControlRecords } from '../../overlay/forward/control-records.js';
@@ -48,6 +49,7 @@ import { createDataPath, type DataPathShell } from './data-path.js';
 import { incomingFlows, linkReport } from './report.js';
 import { Capture, watchedTun, watchedUdp } from './capture.js';
 import type { NeighbourEntry, Neighbours } from './neighbours.js';
+import { Reachability } from './reachability.js';
 import * as sizes from './sizes.js';
 
 export interface WorkerPorts {
@@ -76,6 +78,7 @@ export class ForwardingWorker implements DataPathShell {
   private readonly flows: FlowCache;
   private readonly inbound: InboundFilter;
   private readonly refusals = new Refusals();
+  private readonly reachability: Reachability;
   private outerDscp = 0;
   private readonly control: ControlRecords;
   private readonly sender: Sender;
@@ -84,7 +87,7 @@ export class ForwardingWorker implements DataPathShell {
   private armed = Infinity;
   private sendErrors = 0;
   /** Echoes that wait for an answer or a refusal, by destination and sequence, which would name them. */
-  private readonly echoes = new Map<string, { id: number; number: number }>();
+  private readonly echoes = new Map<string, { id: number; number: number; sentAt: number }>();
 
   private readonly ports: WorkerPorts;
   private readonly capture: Capture;
@@ -113,6 +116,7 @@ export class ForwardingWorker implements DataPathShell {
     this.exit = path.recovery.exit;
     this.order = path.recovery.order;
     capture.attach(path.counters, path.routes, (words, slot) => path.neighbours.at(words, slot));
+    this.reachability = new Reachability(ports.udp, path.neighbours.byId);
     this.timer = ports.io.createTimer(() => {
       this.onTimer();
     });
@@ -170,6 +174,15 @@ export class ForwardingWorker implements DataPathShell {
           id: message.id,
           flows: this.flows.set(message.match, message.service),
         });
+        break;
+      case 'host-changed':
+        this.reachability.hostChanged(now, message.running, (neighbour, events) => {
+          this.follow(now, neighbour, events);
+        });
+        for (const neighbour of this.neighbours.byId.values()) this.neighbours.touch(neighbour);
+        break;
+      case 'suspect':
+        this.suspect(now, message.peer);
         break;
       case 'forget':
         this.forget(now, message.peer, message.reason);
@@ -264,7 +277,9 @@ export class ForwardingWorker implements DataPathShell {
     const echo = this.echoes.get(key);
     if (!echo) return;
     this.echoes.delete(key);
-    this.ports.post({ type: 'echo-error', ...echo, from, code });
+    const { id, number, sentAt } = echo;
+    const rttMicros = this.ports.io.now() - sentAt;
+    this.ports.post({ type: 'echo-error', id, number, from, code, rttMicros });
   }
 
   refused(now: number, user: number, what: number): void {
@@ -344,14 +359,27 @@ export class ForwardingWorker implements DataPathShell {
   /** After any input: sends what links have become due to send, arms the timer for what comes next. */
   afterInput(): void {
     const now = this.ports.io.now();
+    this.heedTroubles(now);
+    this.sendTouched(now);
+    if (this.heedTroubles(now)) this.sendTouched(now);
+    this.watchSendErrors();
+    this.arm(now);
+    if (this.capture.isOn) this.capture.flush();
+  }
+
+  private heedTroubles(now: number): boolean {
+    return this.reachability.heed(now, (neighbour, events) => {
+      this.follow(now, neighbour, events);
+      this.neighbours.touch(neighbour);
+    });
+  }
+
+  private sendTouched(now: number): void {
     for (const neighbour of this.neighbours.takeTouched()) {
       this.hops.pump(now, neighbour);
       this.transmit(now, neighbour);
       this.neighbours.schedule(neighbour, this.hops.nextTimeout(neighbour));
     }
-    this.watchSendErrors();
-    this.arm(now);
-    if (this.capture.isOn) this.capture.flush();
   }
 
   /** Sends a link's own frames, and acknowledgements that found no data to ride on. */
@@ -470,14 +498,26 @@ export class ForwardingWorker implements DataPathShell {
   private sendEcho(now: number, message: Extract<ToWorker, { type: 'echo' }>): void {
     const { id, number, destination, ttl } = message;
     const sequence = this.slow.sendEcho(now, destination, id, number, ttl);
-    if (sequence < 0) this.ports.post({ type: 'echo-error', id, number, from: this.options.self, code: 1 });
+    if (sequence < 0) this.refuseEcho(id, number);
     else {
-      this.echoes.set(echoKey(destination, sequence), { id, number });
+      this.echoes.set(echoKey(destination, sequence), { id, number, sentAt: now });
       for (const old of this.echoes.keys()) {
         if (this.echoes.size <= sizes.ECHOES_KEPT) break;
         this.echoes.delete(old);
       }
     }
+  }
+
+  private suspect(now: number, peer: number): void {
+    const neighbour = this.neighbours.byId.get(peer);
+    if (!neighbour) return;
+    neighbour.link.suspect(now, true);
+    this.neighbours.touch(neighbour);
+  }
+
+  private refuseEcho(id: number, number: number): void {
+    const from = this.options.self;
+    this.ports.post({ type: 'echo-error', id, number, from, code: ERROR_NO_ROUTE, rttMicros: 0 });
   }
 
   private forget(now: number, peer: number, reason: CloseReason = 'stopping'): void {

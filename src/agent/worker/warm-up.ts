@@ -108,6 +108,14 @@ class LoopUdp implements UdpSocket {
     return n;
   }
 
+  takeTroubles(): number {
+    return 0;
+  }
+
+  sourceFor(): boolean {
+    return true;
+  }
+
   onReadable(callback: () => void): void {
     this.readable = callback;
   }

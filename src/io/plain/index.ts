@@ -18,7 +18,7 @@ import { createPlainRaw } from './raw.js';
 import { createPlainTun } from './tun.js';
 import { createPlainUdp } from './udp.js';
 
-export { createMemoryIo, createMemoryNetwork, MemoryTun } from './memory.js';
+export { createMemoryIo, createMemoryNetwork, MemoryTun, MemoryUdp } from './memory.js';
 export type {
   MemoryDatagram,
   MemoryHost,

@@ -28,6 +28,7 @@ import {
 import { PureIo } from './pure.js';
 import { DatagramQueue } from './queue.js';
 import { Readiness, nextTurn, type Later } from './readiness.js';
+import { Troubles } from './troubles.js';
 import { PLAIN_TUN_FEATURES, addPlainPacket, checkName, finishChecksum } from './tun.js';
 
 const QUEUE_BYTES = 4 << 20;
@@ -291,7 +292,7 @@ function createVirtualTimer(time: VirtualTime, callback: () => void): MicroTimer
   };
 }
 
-class MemoryUdp implements UdpSocket {
+export class MemoryUdp implements UdpSocket {
   readonly port: number;
   readonly features: UdpFeatures = {
     gso: false,
@@ -305,6 +306,8 @@ class MemoryUdp implements UdpSocket {
   readonly #queue = new DatagramQueue(QUEUE_BYTES);
   readonly #readiness: Readiness;
   readonly #addresses: Uint8Array[];
+  /** A test may add what a network would tell. */
+  readonly troubles = new Troubles();
   #unbind: (() => void)[] = [];
   #closed = false;
 
@@ -359,6 +362,7 @@ class MemoryUdp implements UdpSocket {
     if (!source) {
       this.sendErrors.count++;
       this.sendErrors.lastCode = 'ENETUNREACH';
+      this.troubles.note(this.endpoints, batch.endpoint[i], 'ENETUNREACH');
       return;
     }
     this.host.network.send({
@@ -367,6 +371,17 @@ class MemoryUdp implements UdpSocket {
       trafficClass: batch.trafficClass[i],
       bytes: batch.bytes.slice(batch.offset[i], batch.offset[i] + batch.length[i]),
     });
+  }
+
+  takeTroubles(into: Uint32Array): number {
+    return this.troubles.take(into);
+  }
+
+  sourceFor(slot: number, address: Uint32Array): boolean {
+    const { remote, local } = readEndpoint(this.endpoints, slot);
+    const source = this.#sourceFor(remote, local);
+    if (source) new Uint8Array(address.buffer, address.byteOffset, ADDRESS_BYTES).set(source);
+    return source !== undefined;
   }
 
   /** The wanted local address if it is this socket's, else its first of the destination's family. */

@@ -1,6 +1,6 @@
 /** What plain ports and ports in memory share: ciphers, cutting and copying. */
 import type { PacketBatch } from '../batch.js';
-import type { Aead } from '../ports.js';
+import type { Aead, Closable } from '../ports.js';
 import { createPlainAead } from './aead.js';
 import { copyBatch } from './copy.js';
 import { scatterBatch, segmentBatch } from './segment.js';
@@ -38,6 +38,11 @@ export abstract class PureIo {
     const outcome = scatterBatch(from, order, n, into, slots, slotCount, at);
     this.segmentErrors += outcome.refused;
     return outcome.consumed;
+  }
+
+  /** Nobody tells. */
+  watchHost(): Closable | undefined {
+    return undefined;
   }
 
   copy(

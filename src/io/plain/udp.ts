@@ -22,6 +22,7 @@ import { descriptorsOf } from './descriptors.js';
 import { markSocket } from './perl.js';
 import { DatagramQueue } from './queue.js';
 import { Readiness } from './readiness.js';
+import { Troubles } from './troubles.js';
 
 const RECEIVE_QUEUE_BYTES = 8 << 20;
 /** Datagrams that node:dgram may hold when the kernel's buffer is full. */
@@ -86,6 +87,7 @@ class PlainUdp implements UdpSocket {
   readonly sendErrors = { count: 0, lastCode: '' };
   readonly #queue = new DatagramQueue(RECEIVE_QUEUE_BYTES);
   readonly #readiness = new Readiness(() => !this.#queue.empty);
+  readonly #troubles = new Troubles();
   readonly #mapped: boolean;
   #pending = 0;
   #writable: (() => void) | undefined;
@@ -141,19 +143,21 @@ class PlainUdp implements UdpSocket {
     const { remote, port, interfaceIndex } = readEndpoint(this.endpoints, batch.endpoint[i]);
     // dgram may send later than this call, when the batch holds other packets.
     const bytes = Buffer.from(batch.bytes.subarray(batch.offset[i], batch.offset[i] + batch.length[i]));
+    const slot = batch.endpoint[i];
     this.#pending++;
     try {
       this.socket.send(bytes, port, destinationText(remote, interfaceIndex, this.#mapped), (error) => {
-        this.#sent(error);
+        this.#sent(error, slot);
       });
     } catch (error) {
-      this.#sent(error as Error);
+      this.#sent(error as Error, slot);
     }
   }
 
-  #sent(error: Error | null): void {
+  #sent(error: NodeJS.ErrnoException | null, slot: number): void {
     this.#pending--;
     if (error) this.#countError(error);
+    if (error) this.#troubles.note(this.endpoints, slot, error.code ?? '');
     if (this.#pending > MAX_PENDING / 2 || !this.#writable || this.#closed) return;
     const writable = this.#writable;
     this.#writable = undefined;
@@ -163,6 +167,16 @@ class PlainUdp implements UdpSocket {
   #countError(error: NodeJS.ErrnoException): void {
     this.sendErrors.count++;
     this.sendErrors.lastCode = error.code ?? 'UNKNOWN';
+  }
+
+  takeTroubles(into: Uint32Array): number {
+    return this.#troubles.take(into);
+  }
+
+  /** Never known here: node:dgram can't look for a way without taking it. */
+  sourceFor(_slot: number, address: Uint32Array): boolean {
+    address.fill(0, 0, 4);
+    return true;
   }
 
   onReadable(callback: () => void): void {

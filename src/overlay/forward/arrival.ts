@@ -244,8 +244,8 @@ export class Arrival {
     if (spread) return spreader.forwardStored(now, slot);
     const next = this.nextHop(view, frame);
     const ttl = readTtl(view, frame);
-    if (!next || ttl <= 1) {
-      counters.drop(next ? 'ttl-exceeded' : 'no-route');
+    if (!next?.up || ttl <= 1) {
+      counters.drop(next?.up ? 'ttl-exceeded' : 'no-route');
       return false;
     }
     writeTtl(view, frame, ttl - 1);
@@ -315,6 +315,11 @@ export class Arrival {
       slow.refuseNoRoute(now, view, frame);
       return;
     }
+    // Routing is about to find another path: what is recovered waits for it with the link.
+    if (!next.up && lane !== LANE_RELIABLE) {
+      counters.drop('no-path');
+      return;
+    }
     const ttl = readTtl(view, frame);
     if (ttl <= 1) {
       this.tellRefused('ttl-exceeded', frame, length);
@@ -350,10 +355,9 @@ export class Arrival {
     const destination = readDestination(view, frame);
     const service = readService(view, frame);
     if (destination !== this.lastDestination || service !== this.lastService) {
-      const next = this.parts.routes.byNode(destination)?.next[service];
       this.lastDestination = destination;
       this.lastService = service;
-      this.lastNext = next?.up ? next : undefined;
+      this.lastNext = this.parts.routes.byNode(destination)?.next[service];
     }
     return this.lastNext;
   }

@@ -34,11 +34,17 @@ import {
 import { type Classify, NO_SENDER } from '../../intercept/rules.js';
 import type { SenderWatch } from '../../intercept/sender-watch.js';
 import { NO_OWNER } from '../route/prefix-table.js';
-import { ROUTED_HEADER_SIZE, SERVICE_BEST_EFFORT, SERVICE_REDUNDANT } from '../wire/routed.js';
+import {
+  ROUTED_HEADER_SIZE,
+  SERVICE_BEST_EFFORT,
+  SERVICE_REDUNDANT,
+  SERVICE_RELIABLE,
+} from '../wire/routed.js';
 import type { Beyond } from './beyond.js';
 import { type Counters, INNER_DROPS } from './counters.js';
 import type { Hops } from './hops.js';
 import type { IcmpWriter } from './icmp-writer.js';
+import type { Neighbour } from './neighbour.js';
 import type { RecentHeaders } from './recent-headers.js';
 import { RedundantEntry } from './redundant-entry.js';
 import { Decided, RoutedRun } from './routed-run.js';
@@ -242,10 +248,11 @@ export class Entry {
       service === SERVICE_REDUNDANT &&
       destination !== undefined &&
       sourceRoutes.find(now, destination.nodeId) !== undefined;
-    if (!destination || (!next?.up && !isSpread)) {
+    if (!destination || (!next?.up && !isSpread && !this.waitsForPath(next, service))) {
       if (destination && this.fallsBack(i)) return false;
       counters.dropPacket('no-path', read, i);
-      icmp.answer(now, read, i, info, 'host-unreachable');
+      // A link that has just gone down leaves no path only for as long as routing takes to find another.
+      if (!next) icmp.answer(now, read, i, info, 'host-unreachable');
       return false;
     }
     const { decided } = this;
@@ -258,6 +265,11 @@ export class Entry {
     decided.outer[i] = this.parts.outerClass(info.trafficClass & ~3);
     counters.watcher?.entered(read, i, destination.nodeId, flows.service[flow]!);
     return true;
+  }
+
+  /** Whether the packet may wait with the link that went down, for another path or the link. */
+  private waitsForPath(next: Neighbour | undefined, service: number): boolean {
+    return next !== undefined && service === SERVICE_RELIABLE;
   }
 
   /** The parsed packet's flow, with its service decided. */

@@ -249,6 +249,7 @@ export class Hops {
     const acks = hop.inbound.nextTimeout() <= now;
     const sends = hop.outbound.nextTimeout() <= now;
     if (sends) hop.outbound.timeout(now);
+    if (sends && hop.outbound.isUnanswered) neighbour.link.noteUnanswered(now);
     if (acks || sends) this.parts.touch(neighbour);
   }
 

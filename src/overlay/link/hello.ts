@@ -9,7 +9,8 @@
  *
  * A link that carried data in the last 10 s is busy: a hello every 100 ms, probes (hellos that ask for an answer at once) every
  * 40 ms after 200 ms of silence, down at 500 ms. An idle one: a hello on each whole second of the clock, so that all links of
- * an agent wake it together; probes after 2.25 s, down after 3.5 s. Any authentic record breaks the silence.
+ * an agent wake it together; probes after 2.25 s, down after 3.5 s. Any authentic record breaks the silence. A doubt (`suspicion`) has a link
+ * probed, and so judged, sooner; what this host itself says of the way there (`fail`) ends it at once.
  *
  * How to drive it: after any input, while `wanted` send `take(now)`; then arm a timer for `nextTimeout()`. A timeout may be
  * called early or late. Silence is never judged in `timeout`, since the process may have been starved and the peer's records
@@ -18,6 +19,7 @@
 import type { Hello } from '../wire/frames.js';
 import { difference32, elapsed32 } from '../wire/sequence.js';
 import { RttEstimator } from './rtt.js';
+import { Suspicion } from './suspicion.js';
 
 const MS = 1000;
 /** Fixed by the design. */
@@ -28,9 +30,6 @@ export const BUSY_PROBE_INTERVAL = 40 * MS;
 export const BUSY_DOWN = 500 * MS;
 export const IDLE_INTERVAL = 1000 * MS;
 export const IDLE_DOWN = 3500 * MS;
-/** An ICMP error triggers so many probes. */
-const SUSPECT_PROBES = 3;
-
 /** Tuned. */
 const IDLE_PROBE_AFTER = 2250 * MS;
 const IDLE_PROBE_INTERVAL = 250 * MS;
@@ -51,12 +50,26 @@ const PEER_BUSY = 500 * MS;
 const MAX_RTT = 60_000 * MS;
 /** A hello numbered this far back was not reordered: the peer began anew. */
 const RESTART_DISTANCE = 16;
+/** Silence that ends a link whose acknowledgements are overdue, or that loses packets and is in doubt otherwise. */
+export const UNANSWERED_DOWN = 250 * MS;
+/** A link that is back so soon had been given up for nothing: for a while no doubt is heard. */
+const FALSE_ALARM = 300 * MS;
+const CAUTION = 60_000 * MS;
+/** How long a probe's answer may take: so much, or what the round trips say, but no longer than this. */
+const ANSWER_LEAST = 40 * MS;
+const ANSWER_MARGIN = 10 * MS;
+const ANSWER_MOST = 300 * MS;
+/** Share of a hello in the loss that was seen of late, and how much of it makes a link lossy. */
+const LOSS_SHARE = 1 / 32;
+const LOSSY = 0.01;
 
 export type DownReason =
   /** Nothing arrived for too long. */
   | 'silence'
   /** The peer says that it doesn't hear us, or has begun anew. */
   | 'unheard'
+  /** This host has no way to the peer any more. */
+  | 'unreachable'
   | 'closed';
 
 export type HelloState =
@@ -92,7 +105,12 @@ export class HelloMachine {
   private peerBusyUntil = -Infinity;
   /** The next hello asks for an answer, whatever the silence. */
   private asking = false;
-  private probesLeft = 0;
+  private readonly suspicion = new Suspicion();
+  /** When a doubt ended the link, and until when there is to be none. */
+  private hastyAt = -Infinity;
+  private cautiousUntil = -Infinity;
+  /** Of the peer's hellos, of late. */
+  private lossSeen = 0;
   /** When a postponed answer is due. */
   private answerAt = Infinity;
   private judgeNotBefore = -Infinity;
@@ -135,11 +153,33 @@ export class HelloMachine {
     this.receivedAt = now;
   }
 
-  /** An ICMP error named this link's peer: three probes, nothing else, since anyone can forge one. */
-  suspect(): void {
-    if (!this.isUp || this.probesLeft > 0) return;
-    this.probesLeft = SUSPECT_PROBES;
-    this.wanted = true;
+  /** Something says that the peer can't be reached: it is probed. `isTrusted`: nobody could have forged it, as anyone can an ICMP error. */
+  suspect(now: number, isTrusted: boolean): void {
+    this.doubt(now, this.mayLose ? UNANSWERED_DOWN : 0, isTrusted);
+  }
+
+  /** Acknowledgements of the peer's are overdue, though asked for again. Called as often as that is so. */
+  noteUnanswered(now: number): void {
+    this.doubt(now, UNANSWERED_DOWN, false);
+  }
+
+  private doubt(now: number, patience: number, isTrusted: boolean): void {
+    this.suspicion.refute(this.receivedAt);
+    if (!this.isUp || now < this.cautiousUntil) return;
+    if (this.suspicion.raise(now, patience, this.mayLose, isTrusted)) this.wanted = true;
+  }
+
+  /** This host itself says that it has no way to the peer. */
+  fail(now: number): readonly HelloEvent[] {
+    if (!this.isUp) return NOTHING;
+    const events: HelloEvent[] = [];
+    this.goDown(now, 'unreachable', events);
+    return events;
+  }
+
+  /** The host's network has changed: what didn't work may work. */
+  retry(): void {
+    if (this.current.name === 'down') this.wanted = true;
   }
 
   /** The next hello, which is wanted now, asks for an answer. */
@@ -162,6 +202,7 @@ export class HelloMachine {
     const ahead = this.peer === undefined ? 1 : difference32(hello.number, this.peer.number);
     if (ahead <= -RESTART_DISTANCE) this.goDown(now, 'unheard', events);
     else if (ahead <= 0) return NOTHING;
+    else this.noteLoss(ahead - 1);
     this.peer = { number: hello.number, clock: hello.clock, at: now };
     if (hello.busy) this.peerBusyUntil = now + PEER_BUSY;
     if (hello.echoClock === 0) {
@@ -169,6 +210,16 @@ export class HelloMachine {
     } else this.weighEcho(now, hello, events);
     if (hello.answer) this.answerSoon(now);
     return events;
+  }
+
+  private get mayLose(): boolean {
+    return this.isLossy || this.lossSeen >= LOSSY;
+  }
+
+  private noteLoss(missing: number): void {
+    for (let k = Math.min(missing, RESTART_DISTANCE); k > 0; k--)
+      this.lossSeen += (1 - this.lossSeen) * LOSS_SHARE;
+    this.lossSeen -= this.lossSeen * LOSS_SHARE;
   }
 
   /** The peer echoed a hello of ours: a sample, and where the link was down the proof that it carries both ways. */
@@ -183,6 +234,7 @@ export class HelloMachine {
       events.push({ type: 'measured', rtt: this.rtt.smoothed, base: this.rtt.base, latest: rtt });
     }
     if (this.current.name !== 'down' || now - age < Math.floor(this.current.since)) return;
+    if (now - this.hastyAt < FALSE_ALARM + this.rtt.smoothed) this.cautiousUntil = now + CAUTION;
     this.transition({ name: 'up', since: now });
     events.push({ type: 'up', rtt: this.rtt.smoothed });
   }
@@ -196,6 +248,7 @@ export class HelloMachine {
   timeout(now: number): readonly HelloEvent[] {
     const due = this.nextTimeout();
     if (now < due) return NOTHING;
+    this.suspicion.refute(this.receivedAt);
     if (now - due > LATE) this.grantGrace(now);
     if (now >= this.nextHello()) this.wanted = true;
     if (this.current.name !== 'up' || now < this.judgeAt()) return NOTHING;
@@ -207,7 +260,9 @@ export class HelloMachine {
   drained(now: number): readonly HelloEvent[] {
     if (this.current.name !== 'draining') return NOTHING;
     this.transition({ name: 'up', since: this.current.since });
+    this.suspicion.refute(this.receivedAt);
     if (now < this.judgeAt()) return NOTHING;
+    if (this.suspicion.isRaised && now < this.silentAt()) this.hastyAt = now;
     const events: HelloEvent[] = [];
     this.goDown(now, 'silence', events);
     return events;
@@ -222,11 +277,12 @@ export class HelloMachine {
 
   /** The hello to send now; call while `wanted`. */
   take(now: number): Hello {
-    const answer = this.asking || this.probesLeft > 0 || this.current.name === 'down' || this.isProbing(now);
+    const answer =
+      this.asking || this.suspicion.isRaised || this.current.name === 'down' || this.isProbing(now);
     this.wanted = this.asking = false;
     this.answerAt = Infinity;
     this.sentAt = now;
-    if (this.probesLeft > 0) this.probesLeft--;
+    this.suspicion.noteProbe(now);
     this.number = (this.number + 1) >>> 0;
     return {
       type: 'hello',
@@ -255,18 +311,28 @@ export class HelloMachine {
     return now - this.quietSince() >= (this.isBusyAt(now) ? BUSY_PROBE_AFTER : IDLE_PROBE_AFTER);
   }
 
-  /** When the present silence has lasted too long. */
+  /** When the present silence has to be judged. */
   private judgeAt(): number {
+    const doubted = this.suspicion.judgeAt(this.quietSince(), this.answerTime());
+    return Math.max(this.judgeNotBefore, Math.min(doubted, this.silentAt()));
+  }
+
+  /** When it has lasted too long. */
+  private silentAt(): number {
     const busy = this.quietSince() + BUSY_DOWN;
-    return Math.max(this.judgeNotBefore, this.isBusyAt(busy) ? busy : this.quietSince() + IDLE_DOWN);
+    return this.isBusyAt(busy) ? busy : this.quietSince() + IDLE_DOWN;
+  }
+
+  private answerTime(): number {
+    const { smoothed, variation } = this.rtt;
+    return Math.min(ANSWER_MOST, Math.max(ANSWER_LEAST, smoothed + 4 * variation + ANSWER_MARGIN));
   }
 
   /** When the next hello is due; Infinity while one is wanted already. */
   private nextHello(): number {
     if (this.wanted || this.current.name === 'closed') return Infinity;
     if (this.current.name === 'down') return Math.min(this.answerAt, this.nextWhileDown(this.current.since));
-    const probes = this.probesLeft > 0 ? this.sentAt + BUSY_PROBE_INTERVAL : Infinity;
-    return Math.min(this.answerAt, probes, this.nextRegular(), this.nextSilenceProbe());
+    return Math.min(this.answerAt, this.suspicion.nextProbe(), this.nextRegular(), this.nextSilenceProbe());
   }
 
   private nextWhileDown(since: number): number {
@@ -297,7 +363,7 @@ export class HelloMachine {
 
   private transition(to: HelloState): void {
     if (to.name === 'closed') this.wanted = false;
-    if (to.name === 'down') this.probesLeft = 0;
+    if (to.name === 'down') this.suspicion.end(this.receivedAt);
     this.current = to;
   }
 }

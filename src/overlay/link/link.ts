@@ -133,9 +133,26 @@ export class Link {
     this.hello.isLossy = isLossy;
   }
 
-  /** An ICMP error named the peer. */
-  suspect(): void {
-    this.hello.suspect();
+  /** Something says that the peer can't be reached. `isTrusted`: it isn't an ICMP error, which anyone can forge. */
+  suspect(now: number, isTrusted: boolean): void {
+    this.hello.suspect(now, isTrusted);
+  }
+
+  /** Acknowledgements of the peer's are overdue. */
+  noteUnanswered(now: number): void {
+    this.hello.noteUnanswered(now);
+  }
+
+  /** This host has no way to the peer. */
+  fail(now: number): LinkEvent[] {
+    const events: LinkEvent[] = [];
+    this.follow(now, this.hello.fail(now), events);
+    return events;
+  }
+
+  /** This host's network has changed. */
+  retry(): void {
+    this.hello.retry();
   }
 
   /** Queues a message of at most 65536 bytes, which the caller changes no more. */

@@ -55,6 +55,8 @@ const COMPETING_TARGET = 60 * MS;
 const QUANTUM = 1514;
 /** Probe timeouts in a row after which the peer must have lost our numbering. */
 const PROBES_BEFORE_RESTART = 6;
+/** Probe timeouts in a row after which the link itself is in doubt. */
+const PROBES_BEFORE_DOUBT = 2;
 /** Realtime bytes under way, beyond so many windows, say that the link can't carry them. */
 const REALTIME_WINDOWS = 4;
 const REALTIME_LEAST = 128 * 1024;
@@ -603,6 +605,11 @@ export class Outbound {
     this.suspendedAt = now;
     this.restart(now, this.reliable);
     this.restart(now, this.realtime);
+  }
+
+  /** Acknowledgements are overdue, though probes asked for them. */
+  get isUnanswered(): boolean {
+    return Math.max(this.reliable.probesInRow, this.realtime.probesInRow) >= PROBES_BEFORE_DOUBT;
   }
 
   resume(): void {

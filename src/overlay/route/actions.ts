@@ -53,6 +53,8 @@ export type RouterNotice =
 export type RouterAction =
   /** For the neighbour's ordered control stream. The bytes may be shared with other sends: read only. */
   | { readonly type: 'send'; readonly peer: number; readonly bytes: Uint8Array }
+  /** A neighbour no longer lists its link with this node, which counts as up here: it may be dead one way. */
+  | { readonly type: 'suspect'; readonly peer: number }
   /** New forwarding tables, whole. */
   | { readonly type: 'tables'; readonly snapshot: TablesSnapshot }
   | { readonly type: 'drop'; readonly reason: RouterDrop; readonly peer: number; readonly detail?: string }

@@ -109,6 +109,8 @@ export class Router {
   private mustPublish = false;
   /** What the record says for a mesh that forms itself. */
   private forming: Forming | undefined;
+  /** The next record tells of a link that is gone. */
+  private mustWarn = false;
   private stopped = false;
   private actions: RouterAction[] = [];
 
@@ -169,7 +171,8 @@ export class Router {
     this.neighbours.delete(peer);
     this.wanted.forget(now, peer);
     this.due.originate = now;
-    this.schedulePaths(now);
+    this.mustWarn = true;
+    this.schedulePaths(now, 0);
     return this.drain(now);
   }
 
@@ -379,11 +382,21 @@ export class Router {
 
   /** `message`: the entry as a message, of the age that it has now. */
   private install(now: number, entry: RecordEntry, from: number, message: Uint8Array): void {
+    const { origin } = entry.record;
+    const wasLinked = this.isLinked(origin);
     const verdict = this.db.installRecord(entry);
     if (verdict !== 'changed' && verdict !== 'refreshed') return;
     this.counters.recordsInstalled++;
+    if (wasLinked && this.neighbours.has(origin) && !this.isLinked(origin))
+      this.actions.push({ type: 'suspect', peer: origin });
     this.flood(message, from);
     if (verdict === 'changed') this.schedulePaths(now);
+  }
+
+  /** Whether a node's record lists its link with this one. */
+  private isLinked(origin: number): boolean {
+    const links = this.db.records.get(origin)?.record.links;
+    return links?.some(({ neighbour }) => neighbour === this.self) === true;
   }
 
   /**
@@ -487,15 +500,18 @@ export class Router {
     this.due.originate = Infinity;
     const held = this.db.records.get(this.self);
     if (!this.mustPublish && held !== undefined && sameLinks(held.record.links, this.links.list())) return;
-    if (this.ownRate.take(now)) this.publish(now, this.tuning.lifetimeSeconds);
-    else this.due.originate = this.ownRate.ready(now);
+    // One token is kept for a link that goes: packets are lost, or loop, until others know.
+    const least = this.mustWarn ? 1 : Math.min(2, this.tuning.ownBurst);
+    if (this.ownRate.has(now, least) && this.ownRate.take(now))
+      this.publish(now, this.tuning.lifetimeSeconds);
+    else this.due.originate = this.ownRate.ready(now, least);
   }
 
   private publish(now: number, lifetime: number): void {
     const version = nextVersion(this.version);
     if (version === undefined) return;
     this.version = version;
-    this.mustPublish = false;
+    this.mustPublish = this.mustWarn = false;
     const certificate = this.ownCertificate().hash;
     const { forming } = this;
     const links = this.links.list();
@@ -550,10 +566,10 @@ export class Router {
   }
 
   /** Soon where it has been quiet; not so often that the runs fill the time. */
-  private schedulePaths(now: number): void {
-    const { pathDelayMicros, pathHoldMicros, pathHoldPerNodeMicros } = this.tuning;
+  private schedulePaths(now: number, delay = this.tuning.pathDelayMicros): void {
+    const { pathHoldMicros, pathHoldPerNodeMicros } = this.tuning;
     const hold = pathHoldMicros + pathHoldPerNodeMicros * this.db.certificates.size;
-    this.due.paths = Math.min(this.due.paths, Math.max(now + pathDelayMicros, this.lastPathRun + hold));
+    this.due.paths = Math.min(this.due.paths, Math.max(now + delay, this.lastPathRun + hold));
   }
 
   private originRate(now: number, origin: number): TokenBucket {

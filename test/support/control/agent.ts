@@ -215,7 +215,6 @@ export class FakeAgent implements AgentApi {
     throw new ApiError('bad-request', '/etc/causeway/a.yaml:3:1: tun.nam: unknown key; did you mean "name"?');
   };
 
-  /** Answers `c`; loses every second request; breaks on `broken` after one reply. */
   async *capture(request: CaptureRequest): AsyncGenerator<Uint8Array> {
     this.captured = request;
     if (request.node === 'nobody') throw new ApiError('not-found', 'no node of the overlay is called nobody');
@@ -226,19 +225,26 @@ export class FakeAgent implements AgentApi {
     yield Buffer.concat([packet, packet, packet, encodeStatistics(1e15, 3, 2)]);
   }
 
-  async *ping({ target, count }: PingRequest, signal: AbortSignal): AsyncGenerator<PingEvent> {
+  /**
+   * Answers `c`, from the fifth request on by another way; b, on the way there, refuses what ends at it. Loses every second request; breaks on `broken` after one reply.
+   */
+  async *ping({ target, count, ttl }: PingRequest, signal: AbortSignal): AsyncGenerator<PingEvent> {
     if (target !== 'c' && target !== 'broken' && target !== 'mute')
       throw new ApiError('not-found', `no node of the overlay is called ${target}`);
     signal.addEventListener('abort', () => this.aborted++);
-    yield { type: 'start', target, node: target, nodeId: 3 };
+    yield { type: 'start', target, node: target, nodeId: 3, hops: 2 };
     for (let number = 1; (count === 0 || number <= count) && !signal.aborted; number++) {
+      const rttMicros = 1000 * number;
       if (number % 2 === 0 || target === 'mute') yield { type: 'lost', number, reason: 'timeout' };
-      else
+      else if (ttl === 1) {
+        const refusal = { from: 'b', code: 'ttl-exceeded', rttMicros } as const;
+        yield { type: 'lost', number, reason: 'TTL exceeded (from b)', refusal };
+      } else
         yield {
           type: 'reply',
           number,
-          rttMicros: 1000 * number,
-          pathThere: ['b', 'c'],
+          rttMicros,
+          pathThere: [number < 5 ? 'b' : 'd', 'c'],
           pathBack: ['b', 'a'],
         };
       if (target === 'broken') throw new Error('the floor gave way');

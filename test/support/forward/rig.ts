@@ -266,6 +266,12 @@ class NarrowUdp implements UdpSocket {
     this.room -= some;
     return this.udp.send(batch, order, some);
   }
+  takeTroubles(into: Uint32Array): number {
+    return this.udp.takeTroubles(into);
+  }
+  sourceFor(slot: number, address: Uint32Array): boolean {
+    return this.udp.sourceFor(slot, address);
+  }
   onReadable(callback: () => void): void {
     this.udp.onReadable(callback);
   }

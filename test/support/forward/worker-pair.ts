@@ -10,8 +10,8 @@ import {
   createMemoryNetwork,
   type MemoryDatagram,
   type MemoryTun,
+  type MemoryUdp,
 } from '../../../src/io/plain/index.js';
-import type { UdpSocket } from '../../../src/io/ports.js';
 import type { FromWorker, SessionGrant, ToWorker, WorkerReport } from '../../../src/agent/messages.js';
 import { ForwardingWorker } from '../../../src/agent/worker/forwarding-worker.js';
 import { KEY_SLOTS, MAX_NEIGHBOURS } from '../../../src/agent/worker/sizes.js';
@@ -32,7 +32,7 @@ const other = (side: Side): Side => (side === 'a' ? 'b' : 'a');
 export interface PlayedWorker {
   readonly worker: ForwardingWorker;
   readonly tun: MemoryTun;
-  readonly udp: UdpSocket;
+  readonly udp: MemoryUdp;
   /** What it posted, oldest first. */
   readonly posted: FromWorker[];
 }
@@ -62,7 +62,7 @@ export class WorkerPair {
       network: this.network,
       addresses: [ADDRESS[side], ...(side === 'b' ? [OTHER_ADDRESS_OF_B] : [])],
     });
-    const udp = io.createUdp({ host: '::', port: 7100, mark: 0, slots: MAX_NEIGHBOURS + 1 }) as UdpSocket;
+    const udp = io.createUdp({ host: '::', port: 7100, mark: 0, slots: MAX_NEIGHBOURS + 1 }) as MemoryUdp;
     const tun = io.createTun({ name: 'cw0' });
     const chance = new Random(NODE[side]);
     const posted: FromWorker[] = [];

@@ -201,6 +201,8 @@ export class RouterMesh {
       case 'drop':
         node.drops.push(action.reason);
         return;
+      case 'suspect':
+        return; // links are told here when they go, both ends alike
       case 'notice':
         node.notices.push(action.notice);
         return;

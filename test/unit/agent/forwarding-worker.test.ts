@@ -214,7 +214,7 @@ describe('a link', () => {
     pair.tell('a', { type: 'echo', id: 7, number: 2, destination: 99, ttl: 64 });
     pair.time.advance(5000);
     expect(pair.take('a', 'echo-reply', 'echo-error')).toEqual([
-      { type: 'echo-error', id: 7, number: 2, from: 1, code: 1 },
+      { type: 'echo-error', id: 7, number: 2, from: 1, code: 1, rttMicros: 0 },
       {
         type: 'echo-reply',
         reply: { id: 7, number: 1, from: 2, rttMicros: 2000, forward: [2], back: [1], ttl: 64 },

@@ -84,6 +84,7 @@ describe('usage', () => {
       'flow',
       'ping',
       'capture',
+      'trace',
       'doctor',
       'ca',
     ]) {
@@ -103,6 +104,8 @@ describe('usage', () => {
     [['status', 'surplus'], 'too many arguments'],
     [['ping'], "missing required argument 'target'"],
     [['ping', 'c', '-n', 'x'], 'Give a whole number.'],
+    [['trace'], "missing required argument 'target'"],
+    [['trace', 'c', '-c', '0'], 'Give a whole number from 1 on.'],
     [['ping', 'c', '-i', '0'], 'Give seconds, 0.01 to 60.'],
     [['flows', '--incoming', '--outgoing'], "option '--incoming' cannot be used with option '--outgoing'"],
     [
@@ -278,6 +281,37 @@ describe('flows', () => {
   });
 });
 
+describe('trace', () => {
+  test('shows each hop with delay and loss, and that the path changed', async () => {
+    expect(await run('trace', 'c', '-c', '5', '-s', socket)).toBe(0);
+    expect(shown().split('\n')).toEqual([
+      'c, through the overlay, 5 probes for each hop:',
+      'hop  node  lost    least   median     most',
+      '  1  b     40 %  1.00 ms  3.00 ms  5.00 ms',
+      '  2  c     40 %  1.00 ms  3.00 ms  5.00 ms',
+      'the path changed: d → c',
+    ]);
+  });
+
+  test('as JSON is one object', async () => {
+    expect(await run('trace', 'c', '-c', '1', '--json', '-s', socket)).toBe(0);
+    expect(JSON.parse(shown())).toMatchObject({
+      target: 'c',
+      hops: [
+        { hop: 1, nodes: ['b'], silent: null, sent: 1, received: 1 },
+        { hop: 2, nodes: ['c'] },
+      ],
+      paths: [['b', 'c']],
+    });
+  });
+
+  test('fails where the target does not answer, and shows what does', async () => {
+    expect(await run('trace', 'mute', '-c', '1', '-s', socket)).toBe(1);
+    expect(shown()).toContain('  2  (mute)  100 %');
+    expect(err).toEqual(['causeway: no answer from mute']);
+  });
+});
+
 describe('ping', () => {
   test('names the hops of every reply and sums up', async () => {
     expect(await run('ping', 'c', '-n', '3', '-s', socket)).toBe(0);
@@ -304,6 +338,24 @@ describe('ping', () => {
       received: 1,
       lossPercent: 50,
       rttMicros: { min: 1000, median: 1000, max: 1000 },
+      pathChanges: 0,
+    });
+  });
+
+  test('says so when the path changes, with the old one and the new one', async () => {
+    expect(await run('ping', 'c', '-n', '5', '-s', socket)).toBe(0);
+    expect(shown().split('\n').slice(5)).toEqual([
+      '5  path there changed: d → c, was b → c',
+      '5  5.00 ms  there: d → c  back: b → a',
+      'c: 5 sent, 3 answered, 40 % lost; the path changed once; least 1.00 ms, median 3.00 ms, most 5.00 ms',
+    ]);
+    out.length = 0;
+    expect(await run('ping', 'c', '-n', '5', '--json', '-s', socket)).toBe(0);
+    expect(out.map((line) => JSON.parse(line) as object)).toContainEqual({
+      type: 'path-changed',
+      number: 5,
+      there: { from: ['b', 'c'], to: ['d', 'c'] },
+      back: { from: ['b', 'a'], to: ['b', 'a'] },
     });
   });
 

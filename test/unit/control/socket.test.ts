@@ -178,7 +178,7 @@ describe('calls', () => {
 describe('ping', () => {
   test('streams every event in order', async () => {
     expect(await collect('c')).toEqual([
-      { type: 'start', target: 'c', node: 'c', nodeId: 3 },
+      { type: 'start', target: 'c', node: 'c', nodeId: 3, hops: 2 },
       { type: 'reply', number: 1, rttMicros: 1000, pathThere: ['b', 'c'], pathBack: ['b', 'a'] },
       { type: 'lost', number: 2, reason: 'timeout' },
       { type: 'reply', number: 3, rttMicros: 3000, pathThere: ['b', 'c'], pathBack: ['b', 'a'] },

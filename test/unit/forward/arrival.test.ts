@@ -262,12 +262,13 @@ describe.each([4, 6] as const)('a relayed IPv%i packet', (version) => {
     });
   });
 
-  it('whose next hop is down is refused', () => {
+  it('whose next hop is down is dropped, and nobody told: routing is about to find another', () => {
     const rig = new ForwardRig();
     rig.near.neighbour.up = false;
     relay(rig, rig.side, frame({ from: SIDE, to: FAR }, inner(version, SIDE, FAR)));
-    expect(rig.drops()).toEqual({ 'no-route': 1 });
+    expect(rig.drops()).toEqual({ 'no-path': 1 });
     expect(rig.near.take()).toEqual([]);
+    expect(rig.side.take()).toEqual([]);
   });
 
   it('that finds the socket full is counted', () => {

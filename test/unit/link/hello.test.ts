@@ -276,16 +276,130 @@ describe('a peer', () => {
 });
 
 describe('an ICMP error', () => {
-  it('triggers three probes and nothing else', () => {
+  it('has three probes sent at once, and ends the link when none was answered in its time', () => {
     const up = bringUp();
-    machine.suspect();
+    machine.suspect(up + 1, false);
     expect(machine.take(up + 1).answer).toBe(true);
-    const { sent, events } = drive(up + 400 * MS);
-    expect(sent.map(({ at, hello: { answer } }) => [at - up - 1, answer])).toEqual([
+    const { sent, events } = drive(up + 105 * MS);
+    expect(sent.slice(0, 2).map(({ at, hello: { answer } }) => [at - up - 1, answer])).toEqual([
+      [20 * MS, true],
       [40 * MS, true],
-      [80 * MS, true],
     ]);
+    expect(events).toEqual([
+      { at: up + 1 + 80 * MS, event: { type: 'drain' } },
+      { at: up + 1 + 80 * MS, event: { type: 'down', reason: 'silence' } },
+    ]);
+  });
+
+  it('changes nothing where a record of the peer came since', () => {
+    const up = bringUp();
+    machine.suspect(up + 1, false);
+    machine.take(up + 1);
+    machine.noteReceived(up + 30 * MS);
+    const { sent, events } = drive(up + 400 * MS);
     expect(events).toEqual([]);
+    expect(sent.filter(({ hello: { answer } }) => answer)).toEqual([]);
+  });
+
+  it('is not heard again within 200 ms of being refuted', () => {
+    const up = bringUp();
+    let probes = 0;
+    for (let now = up + 1; now < up + 1 * S; now += 1 * MS) {
+      machine.noteReceived(now);
+      machine.suspect(now, false);
+      if (machine.wanted) probes += machine.take(now).answer ? 1 : 0;
+      machine.timeout(now);
+    }
+    expect(probes).toBeLessThanOrEqual(10);
+  });
+
+  it('waits for eight probes where hellos were lost of late', () => {
+    const up = bringUp();
+    const now = up + 1 * S;
+    peerNumber++;
+    machine.receive(now, hello(now, START + 900 * MS, 90 * MS));
+    machine.suspect(now, false);
+    machine.take(now);
+    const { events } = drive(now + 300 * MS);
+    expect(events[0]?.at).toBeGreaterThanOrEqual(now + 250 * MS);
+    expect(events.at(-1)?.event).toEqual({ type: 'down', reason: 'silence' });
+  });
+
+  it('is not heard for a minute after a link it ended came back at once', () => {
+    const up = bringUp();
+    machine.suspect(up + 1, false);
+    machine.take(up + 1);
+    drive(up + 100 * MS);
+    expect(machine.isUp).toBe(false);
+    const back = up + 130 * MS;
+    machine.receive(back, hello(back, up + 110 * MS, 10 * MS));
+    expect(machine.isUp).toBe(true);
+    machine.suspect(back + 1 * MS, false);
+    expect(drive(back + 1 * S).events).toEqual([]);
+    machine.noteReceived(back + 61 * S);
+    machine.suspect(back + 61 * S, false);
+    machine.take(back + 61 * S);
+    expect(drive(back + 61.2 * S).events).toContainEqual({
+      at: expect.any(Number) as number,
+      event: { type: 'down', reason: 'silence' },
+    });
+  });
+});
+
+describe('overdue acknowledgements', () => {
+  it('end a link after 250 ms of silence, probed meanwhile', () => {
+    const up = bringUp();
+    machine.noteData(up);
+    machine.take(up);
+    machine.noteUnanswered(up + 60 * MS);
+    machine.take(up + 60 * MS);
+    const { sent, events } = drive(up + 400 * MS);
+    expect(sent.filter(({ at, hello: { answer } }) => answer && at < up + 250 * MS).length).toBeGreaterThan(
+      8,
+    );
+    expect(events.at(-1)).toEqual({ at: up + 250 * MS, event: { type: 'down', reason: 'silence' } });
+  });
+
+  it('change nothing while records of the peer come', () => {
+    const up = bringUp();
+    machine.noteData(up);
+    for (let now = up; now < up + 2 * S; now += 10 * MS) {
+      machine.noteUnanswered(now);
+      machine.noteReceived(now);
+      expect(drive(now).events).toEqual([]);
+    }
+    expect(machine.isUp).toBe(true);
+  });
+
+  it('never end it before its probes had their time, however late they went', () => {
+    const up = bringUp();
+    machine.noteData(up);
+    machine.take(up);
+    // Starved from here on: the first probe goes out late.
+    machine.noteUnanswered(up + 240 * MS);
+    machine.take(up + 240 * MS);
+    const { events } = drive(up + 310 * MS);
+    expect(events).toEqual([]);
+  });
+});
+
+describe('this host without a way to the peer', () => {
+  it('ends the link at once; it comes back by itself', () => {
+    const up = bringUp();
+    expect(machine.fail(up + 1)).toEqual([{ type: 'down', reason: 'unreachable' }]);
+    expect(machine.fail(up + 2)).toEqual([]);
+    expect(machine.wanted).toBe(true);
+    machine.take(up + 3);
+    const back = up + 3 + RTT;
+    expect(machine.receive(back, hello(back, up + 3))).toContainEqual({ type: 'up', rtt: RTT });
+  });
+
+  it('says hello at once when told that the host has changed', () => {
+    const up = bringUp();
+    machine.fail(up + 1);
+    drive(up + 10 * S);
+    machine.retry();
+    expect(machine.wanted).toBe(true);
   });
 });
 

@@ -366,9 +366,10 @@ describe('its own record', () => {
     const node = chainOfThree();
     node.up(4);
     node.pass(10 * SECOND);
-    const [record] = ownRecords(node.down(2));
+    const actions = node.down(2);
+    const [record] = ownRecords(actions);
     expect(record.links.map(({ neighbour }) => neighbour)).toEqual([4]);
-    expect(notices(node.pass(SECOND)).map(({ kind }) => kind)).toEqual(['node-left', 'node-left']);
+    expect(notices(actions).map(({ kind }) => kind)).toEqual(['node-left', 'node-left']);
     expect(node.tables!.nextHop(node.tables!.indexOf(3), 0)).toBe(0);
   });
 
@@ -383,6 +384,17 @@ describe('its own record', () => {
     const records = ownRecords(actions);
     expect(records.length).toBeLessThanOrEqual(5 + 2 * 14);
     expect(records[records.length - 1].links.map(({ neighbour }) => neighbour)).toEqual([3]);
+  });
+
+  it('tells the loss of a link at once even where links flapped until the rate allowed no more', () => {
+    const node = new LoneRouter();
+    node.up(3);
+    node.up(2);
+    node.pass(10 * SECOND);
+    for (let rtt = 20_000; rtt < 80_000_000; rtt *= 2) node.measured(2, rtt);
+    expect(ownRecords(node.measured(2, 200_000_000))).toEqual([]);
+    const [record] = ownRecords(node.down(2));
+    expect(record.links.map(({ neighbour }) => neighbour)).toEqual([3]);
   });
 
   it('is renewed before it ages, also when nothing changes', () => {
@@ -403,6 +415,22 @@ describe('its own record', () => {
 });
 
 describe("another's record", () => {
+  it('that no longer lists the link with this node puts that link in doubt, once', () => {
+    const node = new LoneRouter();
+    node.up(2);
+    const doubts = (actions: readonly RouterAction[]) => actions.filter(({ type }) => type === 'suspect');
+    const hear = (links: Record<number, number>, sequence: number) =>
+      doubts(node.hear(2, recordMessage(2, links, { sequence })));
+    node.hear(2, certificateMessage(2));
+    expect(hear({ 9: 1000 }, 1)).toEqual([]); // it doesn't know of the link yet
+    expect(hear({ 1: 1000, 9: 1000 }, 2)).toEqual([]);
+    expect(hear({ 9: 1000 }, 3)).toEqual([{ type: 'suspect', peer: 2 }]);
+    expect(hear({ 8: 1000 }, 4)).toEqual([]);
+    hear({ 1: 1000 }, 5);
+    node.down(2);
+    expect(hear({}, 6)).toEqual([]);
+  });
+
   it('is kept while its origin cannot be reached, and forgotten when it is too old', () => {
     const node = chainOfThree();
     node.hear(2, recordMessage(2, { 1: 10_000 }, { sequence: 2 }));
