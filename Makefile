@@ -25,6 +25,7 @@ bench-recovery: deps-bench build
 	node bench/recovery.mjs
 
 bench-intercept: deps-bench build
+	node bench/classify.mjs
 	node bench/intercept.mjs
 
 bench-redundant: deps-bench build

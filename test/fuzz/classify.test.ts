@@ -46,6 +46,8 @@ const SEEDS: readonly Uint8Array[] = [
   ipv4({ payload: udp(4000, 53, body), fragment: 0x2000 }),
   ipv4({ payload: body, fragment: 0x2006 }),
   ipv4({ payload: body, fragment: 0x0003 }),
+  ipv4({ payload: [1, 2] }),
+  ipv4({ payload: body, fragment: 0x1fff }),
   ipv6({ payload: udp(4000, 53, body) }),
   ipv6({ payload: [128, 0, 0, 0, ...body], next: 58 }),
   ipv6({ payload: [1, 4, 0, 0, 0, 0, 0, 0, ...ipv6({ payload: udp(53, 4000) })], next: 58 }),
