@@ -130,9 +130,17 @@ export class ForwardingWorker implements DataPathShell {
       this.afterInput();
     });
     udp.onReadable(() => {
-      this.arrival.run(io.now());
-      this.afterInput();
+      this.takeDatagrams();
     });
+  }
+
+  /** The kernel answers some packets, pings for one, while they are written to the device: such an answer goes out in the same turn. */
+  private takeDatagrams(): void {
+    const { io } = this.ports;
+    const { tunWrittenPackets } = this.counters;
+    this.arrival.run(io.now());
+    if (this.counters.tunWrittenPackets !== tunWrittenPackets) this.entry.run(io.now());
+    this.afterInput();
   }
 
   /** One message of the main thread. */

@@ -31,15 +31,20 @@ class LoopTun implements TunDevice {
   readonly name = 'warm-up';
   readonly features = { vnetHeader: true, tso: true, uso: true };
   private readable: () => void = () => undefined;
+  /** Whether the packet is there to be read. */
+  private waits = false;
 
   constructor(private readonly packet: Uint8Array) {}
 
   /** Has the worker read one packet. */
   poke(): void {
+    this.waits = true;
     this.readable();
   }
 
   read(batch: PacketBatch): number {
+    if (!this.waits) return (batch.count = 0);
+    this.waits = false;
     batch.bytes.set(this.packet);
     batch.offset[0] = 0;
     batch.length[0] = this.packet.length;
