@@ -156,18 +156,28 @@ function renderPaths(links: LinkStatus[]): string {
 
 /** Loss is what the network took, then what was missing in spite of recovery. */
 function renderRecovery(links: LinkStatus[]): string {
-  const head = ['peer', 'loss out → after', 'loss in', 'sent again', 'copies', 'parity', 'repaired'];
-  const queues = ['marked', 'dropped', 'expired', 'queue', 'underlay', 'in flight / window', 'rate', 'mode'];
+  const head = ['peer', 'loss out → after', 'loss in', 'lost', 'sent again', 'copies', 'parity', 'repaired'];
+  const queues = [
+    'marked',
+    'dropped',
+    'expired',
+    'acks refused',
+    'queue',
+    'underlay',
+    'in flight / window',
+    'rate',
+    'mode',
+  ];
   const rows = links.map(({ peer, recovery }) => [peer, ...recoveryCells(recovery!)]);
-  return table([...head, ...queues], rows, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
+  return table([...head, ...queues], rows, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
 }
 
 function recoveryCells(recovery: LinkRecovery): string[] {
-  const { retransmissions, copies, parity, repaired, marks, drops, expired } = recovery;
+  const { lost, retransmissions, copies, parity, repaired, marks, drops, expired, acksRefused } = recovery;
   return [
     lossText(recovery.out),
     lossText(recovery.in),
-    ...[retransmissions, copies, parity, repaired, marks, drops, expired].map(String),
+    ...[lost, retransmissions, copies, parity, repaired, marks, drops, expired, acksRefused].map(String),
     millis(recovery.queueMicros),
     millis(recovery.underlayQueueMicros),
     `${bytes(recovery.inFlightBytes)} / ${bytes(recovery.windowBytes)}`,

@@ -164,6 +164,8 @@ export interface LinkRecovery {
   out: LossReport;
   /** From the peer to us. */
   in: LossReport;
+  /** Transmissions found lost. */
+  lost: number;
   retransmissions: number;
   /** Retransmissions of what had arrived after all. */
   spurious: number;
@@ -177,6 +179,8 @@ export interface LinkRecovery {
   drops: number;
   /** Frames given up at their deadline. */
   expired: number;
+  /** Acknowledgements of the peer that made no sense. */
+  acksRefused: number;
   /** Of the newest packet that left our queue. */
   queueMicros: number;
   queuePackets: number;

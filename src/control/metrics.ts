@@ -180,6 +180,7 @@ const RECOVERY_GAUGES: readonly [string, string, (recovery: LinkRecovery) => num
   ['rate_bytes_per_second', 'Rate that congestion control allows', (r) => r.bytesPerSecond],
 ];
 const RECOVERY_COUNTERS: readonly [string, string, (recovery: LinkRecovery) => number][] = [
+  ['lost', 'Transmissions found lost', (r) => r.lost],
   ['retransmissions', 'Frames sent again', (r) => r.retransmissions],
   ['spurious_retransmissions', 'Frames sent again that had arrived', (r) => r.spurious],
   ['copies', 'Copies sent ahead of loss', (r) => r.copies],
@@ -188,6 +189,7 @@ const RECOVERY_COUNTERS: readonly [string, string, (recovery: LinkRecovery) => n
   ['marks', 'Packets that our queue marked', (r) => r.marks],
   ['queue_drops', 'Packets that our queue dropped', (r) => r.drops],
   ['expired', 'Frames given up at their deadline', (r) => r.expired],
+  ['acks_refused', 'Acknowledgements of the peer that made no sense', (r) => r.acksRefused],
 ];
 
 function addRecovery(registry: Registry, links: readonly LinkStatus[]): void {

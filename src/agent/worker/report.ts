@@ -35,6 +35,7 @@ function linkRecovery({ outbound, inbound }: Hop): LinkRecovery {
   return {
     out: outgoingLoss(outbound),
     in: incomingLoss(inbound),
+    lost: stats.lost,
     retransmissions: stats.retransmitted,
     spurious: stats.spurious,
     copies: stats.copies,
@@ -43,6 +44,7 @@ function linkRecovery({ outbound, inbound }: Hop): LinkRecovery {
     marks: stats.marked,
     drops: stats.dropped,
     expired: stats.expired,
+    acksRefused: stats.acksRejected,
     queueMicros: queue.lastSojourn,
     queuePackets: queue.packets,
     queueBytes: queue.bytes,

@@ -52,6 +52,7 @@ export const STATUS: Status = {
 export const RECOVERY: LinkRecovery = {
   out: { before: 0.0123, after: 0.0001, burst: 1.5 },
   in: { before: 0, after: null, burst: 0 },
+  lost: 14,
   retransmissions: 12,
   spurious: 1,
   copies: 3,
@@ -60,6 +61,7 @@ export const RECOVERY: LinkRecovery = {
   marks: 5,
   drops: 6,
   expired: 7,
+  acksRefused: 9,
   queueMicros: 1500,
   queuePackets: 8,
   queueBytes: 9000,

@@ -199,8 +199,8 @@ describe('with an agent', () => {
   test('links show loss before and after recovery, and the queues', async () => {
     expect(await run('links', '-s', socket)).toBe(0);
     expect(shown().split('\n').slice(-6)).toEqual([
-      'peer  loss out → after  loss in  sent again  copies  parity  repaired  marked  dropped  expired    queue  underlay   in flight / window         rate  mode',
-      'b     1.23 % → 0.010 %      0 %          12       3       4         2       5        6        7  1.50 ms   2.50 ms  31.3 KiB / 62.5 KiB  10.0 Mbit/s  delay',
+      'peer  loss out → after  loss in  lost  sent again  copies  parity  repaired  marked  dropped  expired  acks refused    queue  underlay   in flight / window         rate  mode',
+      'b     1.23 % → 0.010 %      0 %    14          12       3       4         2       5        6        7             9  1.50 ms   2.50 ms  31.3 KiB / 62.5 KiB  10.0 Mbit/s  delay',
       '',
       'peer  way                 state          rtt  answered',
       'b     192.0.2.2:7100      in use     20.4 ms       2 s',
