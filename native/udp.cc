@@ -63,6 +63,17 @@ socklen_t bindAddress(int family, const Options& options, sockaddr_storage* out)
   return inet_pton(AF_INET6, options.host, &v6->sin6_addr) == 1 ? sizeof *v6 : 0;
 }
 
+/**
+ * PROBE: with DF, past what the kernel believes of the path. DONT: without; a datagram too big for the path is fragmented, by us or on the way, so
+ * that nothing is lost to a path that shrank until that is noticed.
+ */
+bool keepWhole(Udp* udp, bool on) {
+  udp->whole = on;
+  const bool v4 = set(udp->fd, IPPROTO_IP, IP_MTU_DISCOVER, on ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT);
+  if (udp->family == AF_INET) return v4;
+  return set(udp->fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, on ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_DONT) && v4;
+}
+
 /** What the kernel may refuse without harm, and whether it did. */
 void setFeatures(Udp* udp, const Options& options) {
   const int fd = udp->fd;
@@ -70,15 +81,13 @@ void setFeatures(Udp* udp, const Options& options) {
   setBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.sendBuffer);
   udp->gso = options.gso && set(fd, IPPROTO_UDP, UDP_SEGMENT, 0);
   udp->gro = options.gro && set(fd, IPPROTO_UDP, UDP_GRO, 1);
-  // Without DF a datagram too big for the path is fragmented, by us or on the way: nothing is lost to a narrow underlay.
-  set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+  keepWhole(udp, false);
   set(fd, IPPROTO_IP, IP_RECVTOS, 1);
   set(fd, IPPROTO_IP, IP_RECVERR, 1);
   if (udp->family == AF_INET) {
     udp->pktinfo = set(fd, IPPROTO_IP, IP_PKTINFO, 1);
     return;
   }
-  set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
   set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
   set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
   udp->pktinfo = set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
@@ -196,6 +205,15 @@ napi_value udpSend(napi_env env, napi_callback_info info) {
   return makeInt(env, send(udp, batch, order, reinterpret_cast<Endpoint*>(endpoints.data)));
 }
 
+/** udpKeepWhole(handle, on) -> whether datagrams bear DF from here on, or no longer. */
+napi_value udpKeepWhole(napi_env env, napi_callback_info info) {
+  Args<2> args(env, info);
+  auto* udp = getHandle<Udp>(env, args.value[0]);
+  bool on = false;
+  napi_get_value_bool(env, args.value[1], &on);
+  return makeBool(env, udp != nullptr && udp->fd >= 0 && keepWhole(udp, on));
+}
+
 /** udpErrors(handle) -> errors so far */
 napi_value udpErrors(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
@@ -237,6 +255,7 @@ void exportUdp(napi_env env, napi_value exports) {
   setFunction(env, exports, "udpOpen", udpOpen);
   setFunction(env, exports, "udpRead", udpRead);
   setFunction(env, exports, "udpSend", udpSend);
+  setFunction(env, exports, "udpKeepWhole", udpKeepWhole);
   setFunction(env, exports, "udpErrors", udpErrors);
   setFunction(env, exports, "udpLastError", udpLastError);
   setFunction(env, exports, "udpTroubles", udpTroubles);

@@ -68,6 +68,7 @@ struct Udp final : Handle {
   int slots = 0;
   /** Messages for which a slot goes without UDP_SEGMENT after the kernel refused one: its path is too narrow, for now. */
   std::vector<uint16_t> withoutGso;
+  bool whole = false;  // datagrams bear DF: what the kernel refuses for its size is no error
   uint64_t errors = 0;
   int lastError = 0;
   Trouble troubles[kTroubles];

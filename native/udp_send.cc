@@ -18,6 +18,7 @@ constexpr uint16_t kHoldMessages = 256;
 constexpr int kPendingErrors = 3;
 
 void countError(Udp* udp, int error) {
+  if (udp->whole && error == EMSGSIZE) return;
   udp->errors++;
   udp->lastError = error;
 }

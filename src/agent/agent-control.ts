@@ -156,6 +156,7 @@ export class AgentControl implements AgentApi {
         rttMicros: link.rttMicros || null,
         rttBaseMicros: link.baseRttMicros || null,
         sinceSeconds: link.sinceMicros / 1e6,
+        pathMtu: link.datagramMax === null ? null : link.datagramMax + headersOf(link.endpoint.host),
         sent: { packets: link.packetsSent, bytes: link.bytesSent },
         received: { packets: link.packetsReceived, bytes: link.bytesReceived },
         sessionAgeSeconds: link.sessionAgeMicros / 1e6,
@@ -453,4 +454,9 @@ class EventQueue<T> {
       await new Promise<void>((resolve) => (this.wake = resolve));
     return this.events.shift();
   }
+}
+
+/** Bytes of IP and UDP header in front of a datagram to this address. */
+function headersOf(host: string): number {
+  return (host.includes(':') ? 40 : 20) + 8;
 }

@@ -139,6 +139,8 @@ export interface LinkReport {
   baseRttMicros: number;
   /** µs in this state. */
   sinceMicros: number;
+  /** Bytes of UDP payload that pass whole; null: less than the least. */
+  datagramMax: number | null;
   cipher: Cipher;
   sessionAgeMicros: number;
   packetsSent: number;

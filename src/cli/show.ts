@@ -126,15 +126,28 @@ export function renderLinks(links: LinkStatus[]): string {
     duration(link.sinceSeconds),
     millis(link.rttMicros),
     millis(link.rttBaseMicros),
+    link.pathMtu === null ? 'too small' : String(link.pathMtu),
     `${link.sent.packets} / ${bytes(link.sent.bytes)}`,
     `${link.received.packets} / ${bytes(link.received.bytes)}`,
     link.sessionAgeSeconds === null ? '–' : duration(link.sessionAgeSeconds),
     link.cipher ?? '–',
     link.endpoint,
   ]);
-  const head = ['peer', 'state', 'for', 'rtt', 'least', 'sent', 'received', 'key age', 'cipher', 'endpoint'];
+  const head = [
+    'peer',
+    'state',
+    'for',
+    'rtt',
+    'least',
+    'mtu',
+    'sent',
+    'received',
+    'key age',
+    'cipher',
+    'endpoint',
+  ];
   const recovered = links.filter(({ recovery }) => recovery !== null);
-  const tables = [table(head, rows, [3, 4, 5, 6])];
+  const tables = [table(head, rows, [3, 4, 5, 6, 7])];
   if (recovered.length > 0) tables.push(renderRecovery(recovered));
   const several = links.filter(({ paths }) => paths.length > 1);
   if (several.length > 0) tables.push(renderPaths(several));

@@ -139,6 +139,11 @@ export interface LinkStatus {
   /** Least round-trip time of late, the path's own without queues. */
   rttBaseMicros: number | null;
   sinceSeconds: number;
+  /**
+   * Largest packet of the network beneath, bytes with its IP header, that was seen to get there whole, as far as larger ones aren't wanted; what
+   * is larger goes in pieces. Null: none of 1280 bytes gets there, so only small packets pass.
+   */
+  pathMtu: number | null;
   sent: Traffic;
   received: Traffic;
   /** Since the newest key exchange. */

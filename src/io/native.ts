@@ -105,6 +105,7 @@ interface Addon {
     n: number,
     endpoints: Uint32Array,
   ): number;
+  udpKeepWhole(handle: Handle, on: boolean): boolean;
   udpErrors(handle: Handle): number;
   udpLastError(handle: Handle): string;
   udpTroubles(handle: Handle, words: Uint32Array): number;
@@ -285,6 +286,10 @@ class NativeUdp implements UdpSocket {
 
   sourceFor(slot: number, address: Uint32Array): boolean {
     return !this.#closed && this.#addon.udpSource(this.#handle, this.endpoints, slot, address);
+  }
+
+  keepWhole(on: boolean): boolean {
+    return !this.#closed && this.#addon.udpKeepWhole(this.#handle, on);
   }
 
   onReadable(callback: () => void): void {

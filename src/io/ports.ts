@@ -95,6 +95,11 @@ export interface UdpSocket {
    * A datagram the kernel refuses (unreachable, too big …) is counted in `sendErrors` and skipped.
    */
   send(batch: PacketBatch, order: Int32Array, n: number): number;
+  /**
+   * Whether what is sent from here on may not be fragmented (DF), whatever the kernel believes of the path; refusals of such datagrams aren't
+   * counted. False where the socket can't be told.
+   */
+  keepWhole(on: boolean): boolean;
   readonly sendErrors: { count: number; lastCode: string };
   /**
    * Writes rows of TROUBLE_WORDS: endpoints that can't be reached, and who says so; returns how many, and forgets them. Each endpoint once for each

@@ -316,6 +316,7 @@ export function watchedUdp(udp: UdpSocket, capture: Capture): UdpSocket {
     },
     takeTroubles: (into) => udp.takeTroubles(into),
     sourceFor: (slot, address) => udp.sourceFor(slot, address),
+    keepWhole: (on) => udp.keepWhole(on),
     onReadable: (callback) => udp.onReadable(callback),
     onWritable: (callback) => udp.onWritable(callback),
     close: () => udp.close(),

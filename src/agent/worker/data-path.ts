@@ -83,11 +83,11 @@ function createParts(
   const lanes = new LaneTable();
   const touch = (neighbour: Neighbour): void => neighbours.touch(neighbour);
   const dropHop = (neighbour: Neighbour): void => recovery.hops.drop(io.now(), neighbour);
-  const neighbours = new Neighbours(self, aead, udp, lanes, random, post, dropHop);
-  const sender = new Sender(udp, aead, counters, touch);
+  const neighbours = new Neighbours(self, aead, udp, lanes, random, post, dropHop, sizes.datagramMax(mtu));
+  const sender = new Sender(udp, aead, counters, touch, random());
   const routes = new Routes(neighbours.byId, intercept);
   const sourceRoutes = new SourceRoutes(neighbours.byId, (node) => post({ type: 'route-wanted', node }));
-  const control = new ControlRecords(sender);
+  const control = new ControlRecords(sender, udp);
   const recent = new RecentHeaders();
   const answers = new TokenBucket(50, 10_000, now);
   const icmp = new IcmpWriter(tun, answers, (version) => routes.address(self, version));

@@ -359,9 +359,12 @@ export class ForwardingWorker implements DataPathShell {
     }
   }
 
-  private noteLoad(now: number, { quality, bytesSent, bytesReceived, hop, slot }: NeighbourEntry): void {
+  private noteLoad(
+    now: number,
+    { link, quality, bytesSent, bytesReceived, hop, slot }: NeighbourEntry,
+  ): void {
     quality.load(now, bytesSent + bytesReceived, hop?.outbound.queue.packets ?? 0);
-    quality.excuse(this.sender.takeRefused(slot));
+    quality.excuse(this.sender.takeRefused(slot) + link.takeLostProbes());
   }
 
   /** After any input: sends what links have become due to send, arms the timer for what comes next. */
@@ -402,8 +405,10 @@ export class ForwardingWorker implements DataPathShell {
         end = inbound.writeAcks(now, control.view, end, limit);
         end = inbound.writeReports(now, control.view, end, limit);
       }
-      if (end === control.at || !control.send(neighbour, end - control.at)) return;
+      if (end === control.at || !control.send(neighbour, end - control.at)) break;
     }
+    const size = neighbour.link.takeProbe(now);
+    if (size > 0) control.probe(neighbour, neighbour.link.probeNumber, size);
   }
 
   private arm(now: number): void {

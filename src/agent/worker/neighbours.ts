@@ -56,6 +56,8 @@ export class Neighbours {
     private readonly post: (message: FromWorker) => void,
     /** Its hop is of no use any more. */
     private readonly dropHop: (neighbour: Neighbour) => void,
+    /** Bytes of the largest datagram that there is to send. */
+    private readonly datagram: number,
   ) {}
 
   /** Node id of the neighbour at the address and port of record `slot` of `words`, 0 for nobody. For a look now and then. */
@@ -193,11 +195,12 @@ export class Neighbours {
       cipher,
       slot: this.slots.take(),
       sessions: new SessionSet(),
-      link: new Link(this.random, now),
+      link: new Link(this.random, now, this.datagram),
       paths: new Paths<Endpoint>(endpointKey, this.self < peer, now),
       pathsSealed: 0,
       pathsArrived: 0,
       hop: undefined,
+      joiner: undefined,
       due: now,
       up: false,
       confirmedSession: 0,
@@ -223,7 +226,8 @@ export class Neighbours {
     neighbour.up = false;
     neighbour.since = now;
     neighbour.incarnation = incarnation;
-    neighbour.link = new Link(this.random, now);
+    neighbour.link = new Link(this.random, now, this.datagram);
+    neighbour.joiner = undefined;
     neighbour.past = NOTHING;
     neighbour.pathsSealed = 0;
     neighbour.pathsArrived = 0;

@@ -20,6 +20,7 @@ export function linkReport(now: number, neighbour: NeighbourEntry, endpoints: Ui
     rttMicros: link.rtt,
     baseRttMicros: link.baseRtt,
     sinceMicros: now - since,
+    datagramMax: link.isBlocked ? null : link.datagramMax,
     cipher,
     sessionAgeMicros: now - sessionSince,
     packetsSent: neighbour.packetsSent,

@@ -1,6 +1,8 @@
 /** How large the worker's batches and tables are. Tuned with `make bench`; all in bytes or packets, as named. */
 
 import type { RecoveryLimits } from '../../overlay/forward/recovery.js';
+import { RECORD_MIN_SIZE } from '../../overlay/wire/record.js';
+import { REPAIR_OVERHEAD_MAX } from '../../overlay/wire/repair.js';
 import { LANES } from '../../overlay/wire/lanes.js';
 import { ROUTED_HEADER_SIZE } from '../../overlay/wire/routed.js';
 import { SOURCE_ROUTE_MAX } from '../../overlay/wire/source-route.js';
@@ -31,6 +33,11 @@ export const KEY_SLOTS = MAX_NEIGHBOURS * 5 * LANES * 2;
 /** Largest routed frame that is recovered, given this node's own inner MTU; a relay may meet greater ones, which go best-effort. */
 export function frameMax(mtu: number): number {
   return ROUTED_HEADER_SIZE + SOURCE_ROUTE_MAX + Math.max(mtu, 1500);
+}
+
+/** Largest datagram that a node with this inner MTU sends: parity over full packets. */
+export function datagramMax(mtu: number): number {
+  return RECORD_MIN_SIZE + ROUTED_HEADER_SIZE + mtu + REPAIR_OVERHEAD_MAX;
 }
 
 /** What grows with traffic; memory is used only as far as traffic needs it. */

@@ -121,6 +121,10 @@ class LoopUdp implements UdpSocket {
     return true;
   }
 
+  keepWhole(): boolean {
+    return false;
+  }
+
   onReadable(callback: () => void): void {
     this.readable = callback;
   }

@@ -391,6 +391,10 @@ export class MemoryUdp implements UdpSocket {
     return this.#addresses.find((address) => isMappedIpv4(address) === isMappedIpv4(remote));
   }
 
+  keepWhole(): boolean {
+    return true;
+  }
+
   onReadable(callback: () => void): void {
     this.#readiness.onReady(callback);
   }

@@ -179,6 +179,10 @@ class PlainUdp implements UdpSocket {
     return true;
   }
 
+  keepWhole(): boolean {
+    return false;
+  }
+
   onReadable(callback: () => void): void {
     this.#readiness.onReady(callback);
   }

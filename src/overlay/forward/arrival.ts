@@ -9,7 +9,7 @@
  *
  * A batch stays a batch to the end. Nothing here allocates per packet.
  */
-import { RECORD_HEADER, RECORD_TAG, type PacketBatch } from '../../io/batch.js';
+import { createBatch, RECORD_HEADER, RECORD_TAG, type PacketBatch } from '../../io/batch.js';
 import type { Aead, UdpSocket } from '../../io/ports.js';
 import { COUNTER_LIMIT } from '../../crypto/session.js';
 import {
@@ -34,6 +34,7 @@ import {
   writeTtl,
 } from '../wire/routed.js';
 import { LANE_BEST_EFFORT, LANE_REALTIME, LANE_RELIABLE } from '../wire/lanes.js';
+import { PIECE_COMPLETE, PIECE_MALFORMED, PieceJoiner } from '../link/path/piece-joiner.js';
 import { ARRIVAL_DUPLICATE, ARRIVAL_NEW } from '../link/recovery/arrivals.js';
 import {
   DATAGRAM_RECORD,
@@ -57,6 +58,10 @@ import type { Sender } from './sender.js';
 import type { SlowPath } from './slow-path.js';
 import type { Spreader } from './spreader.js';
 import type { FrameStore } from './store.js';
+
+/** Bodies made of pieces that are dealt with together. */
+const JOINED_CAPACITY = 128;
+const JOINED_ARENA = 256 * 1024;
 
 export interface ArrivalParts {
   udp: UdpSocket;
@@ -92,8 +97,15 @@ export class Arrival {
   private lastService = -1;
   private lastNext: Neighbour | undefined;
 
+  /** Bodies that pieces made, as records that came. */
+  private readonly joined = createBatch(JOINED_ARENA, JOINED_CAPACITY);
+  private joinedEnd = 0;
+  /** Whose packets are at hand: the socket's batch, or `joined`. */
+  private batch: PacketBatch;
+
   constructor(private readonly parts: ArrivalParts) {
     const { capacity } = parts.batch;
+    this.batch = parts.batch;
     this.opened = new Int32Array(capacity);
     this.onward = new Int32Array(capacity);
     this.lanes = new Array<ReceiveLane | undefined>(capacity).fill(undefined);
@@ -101,7 +113,7 @@ export class Arrival {
 
   /** Takes one batch all the way. `now` in µs. Returns how many datagrams the socket gave. */
   run(now: number): number {
-    const { udp, aead, batch, counters, exit, hops, sender, slow } = this.parts;
+    const { udp, aead, batch, exit, slow } = this.parts;
     const count = udp.read(batch);
     const candidates = this.sift(now, count);
     aead.open(batch, this.opened, candidates);
@@ -110,11 +122,31 @@ export class Arrival {
     this.onwardCount = 0;
     this.lastDestination = -1;
     for (let k = 0; k < candidates; k++) this.dispatch(now, this.opened[k]!);
+    this.turnTo(now, this.joined);
+    this.turnTo(now, batch);
+    return count;
+  }
+
+  /** From here on packets are those of `batch`: what was decided for others is carried out first, so that none overtakes another. */
+  private turnTo(now: number, batch: PacketBatch): void {
+    if (batch === this.batch) return;
+    this.settle(now);
+    this.batch = batch;
+  }
+
+  /** Step 5. */
+  private settle(now: number): void {
+    const { exit, hops, sender, counters } = this.parts;
+    const { batch } = this;
     exit.flush(batch);
     hops.commit(now, batch);
-    const sent = sender.sealAndSend(batch, this.onward, this.onwardCount);
-    if (sent < this.onwardCount) counters.drop('queue-full', this.onwardCount - sent);
-    return count;
+    const sealed = sender.seal(batch, this.onward, this.onwardCount);
+    const sent = sender.sendOnce(batch, this.onward, sealed);
+    if (sent < sealed) counters.drop('queue-full', sealed - sent);
+    this.onwardCount = 0;
+    if (batch !== this.joined) return;
+    this.joined.count = 0;
+    this.joinedEnd = 0;
   }
 
   /** Step 2: leaves in `opened` what is worth opening, its key chosen; returns how many. */
@@ -161,18 +193,62 @@ export class Arrival {
     counters.receivedRecords++;
     counters.receivedBytes += length + RECORD_HEADER + RECORD_TAG;
     if (!slow.authentic(now, lane, batch, i) || length === 0) return;
-    const frame = at + RECORD_HEADER;
-    const routed = isRouted(view.getUint8(frame)) ? frame : this.linkFrames(now, lane, frame, length);
-    if (lane.lane >= LANE_RELIABLE && !this.isNew(now, lane, i, routed === frame)) return;
+    this.take(now, lane, batch, i, length);
+  }
+
+  /** Takes the body of record `i`, of `length` bytes: one that came, or one that pieces made. */
+  private take(now: number, lane: ReceiveLane, batch: PacketBatch, i: number, length: number): void {
+    const frame = batch.offset[i]! + RECORD_HEADER;
+    const alone = isRouted(batch.view.getUint8(frame));
+    const routed = alone ? frame : this.linkFrames(now, lane, batch, frame, length);
+    if (!alone && this.parts.hopFrames.pieceAt >= 0) {
+      this.join(now, lane, batch, i);
+      return;
+    }
+    this.turnTo(now, batch);
+    if (lane.lane >= LANE_RELIABLE && !this.isNew(now, lane, i, alone)) return;
     if (lane.lane === LANE_REALTIME && this.isPresent)
       this.decode(now, lane, i, routed, frame + length - routed);
     if (routed >= 0) this.routed(now, lane, i, routed, frame + length - routed);
   }
 
+  /** A piece came; the body that it completes goes on as if it had come in a record of its own. */
+  private join(now: number, lane: ReceiveLane, batch: PacketBatch, i: number): void {
+    const { counters, hopFrames } = this.parts;
+    const { neighbour } = lane;
+    const { joined } = this;
+    const joiner = (neighbour.joiner ??= new PieceJoiner());
+    const marked = (batch.trafficClass[i]! & 3) === ECN_CE;
+    const verdict =
+      batch === joined || lane.lane !== LANE_BEST_EFFORT
+        ? PIECE_MALFORMED
+        : joiner.take(now, batch.view, hopFrames.pieceAt, hopFrames.pieceLength, marked);
+    if (verdict === PIECE_MALFORMED) counters.drop('frame-malformed');
+    if (verdict !== PIECE_COMPLETE) return;
+    const { body } = joiner;
+    const size = RECORD_HEADER + body.length + RECORD_TAG;
+    if (joined.count === joined.capacity || this.joinedEnd + size > joined.bytes.length) this.settle(now);
+    const row = joined.count++;
+    const at = this.joinedEnd;
+    this.joinedEnd += size;
+    joined.view.setUint32(at, joiner.bodyWord);
+    joined.bytes.set(body, at + RECORD_HEADER);
+    joined.offset[row] = at;
+    joined.length[row] = size - RECORD_TAG;
+    joined.trafficClass[row] = batch.trafficClass[i]! | (joiner.isBodyMarked ? ECN_CE : 0);
+    counters.joinedRecords++;
+    this.take(now, { ...lane, lane: joiner.bodyLane }, joined, row, body.length);
+  }
+
   /** Takes the link frames of a body; returns where its routed frame begins, -1 where there is none. */
-  private linkFrames(now: number, { neighbour }: ReceiveLane, frame: number, length: number): number {
-    const { batch, hopFrames, slow } = this.parts;
-    const { view } = batch;
+  private linkFrames(
+    now: number,
+    { neighbour }: ReceiveLane,
+    { view }: PacketBatch,
+    frame: number,
+    length: number,
+  ): number {
+    const { hopFrames, slow } = this.parts;
     const routed = hopFrames.walk(now, neighbour, view, frame, length);
     const end = routed < 0 ? frame + length : routed;
     if (hopFrames.others) slow.linkFrames(now, neighbour, view, frame, end - frame);
@@ -181,7 +257,8 @@ export class Arrival {
 
   /** Numbers record `i` among those of its link; false where its frame was here before. */
   private isNew(now: number, { neighbour, lane }: ReceiveLane, i: number, alone: boolean): boolean {
-    const { batch, hops, hopFrames, counters } = this.parts;
+    const { batch } = this;
+    const { hops, hopFrames, counters } = this.parts;
     const at = batch.offset[i]!;
     const repeatOf = alone ? -1 : hopFrames.repeatOf;
     this.repeatOf = repeatOf;
@@ -206,7 +283,8 @@ export class Arrival {
 
   /** Lets parity find lost frames by what record `i` brought, and treats those as if they had come. */
   private decode(now: number, lane: ReceiveLane, i: number, routed: number, length: number): void {
-    const { batch, hops, hopFrames, store } = this.parts;
+    const { batch } = this;
+    const { hops, hopFrames, store } = this.parts;
     const { view } = batch;
     const hop = hops.of(now, lane.neighbour);
     let found = 0;
@@ -224,7 +302,8 @@ export class Arrival {
 
   /** Takes the realtime frame in a slot of the store out or onward; false where the slot is the caller's again. */
   private takeStored(now: number, slot: number): boolean {
-    const { batch, store, exit, hops, spreader, counters, self } = this.parts;
+    const { batch } = this;
+    const { store, exit, hops, spreader, counters, self } = this.parts;
     const { view } = store.batch;
     const frame = store.frameAt(slot);
     const length = store.frameLength[slot]!;
@@ -263,7 +342,8 @@ export class Arrival {
     frame: number,
     length: number,
   ): void {
-    const { batch, counters, slow, sender, self } = this.parts;
+    const { batch } = this;
+    const { counters, slow, sender, self } = this.parts;
     const { view } = batch;
     const check = checkRouted(view, frame, length);
     if (check !== ROUTED_OK) {
@@ -283,7 +363,8 @@ export class Arrival {
 
   /** Out or onward with a source-routed frame, which is a data frame, unless another copy of it was here. */
   private spread(now: number, i: number, frame: number, length: number): void {
-    const { batch, exit, spreader, self } = this.parts;
+    const { batch } = this;
+    const { exit, spreader, self } = this.parts;
     if (!spreader.isFirst(batch.view, frame)) return;
     if (readDestination(batch.view, frame) === self) {
       exit.take(batch, i, frame, length);
@@ -297,7 +378,8 @@ export class Arrival {
 
   /** What a flow's service asks of the exit holds by whatever lane the frame came: one too large to be kept goes best-effort. */
   private takeOut(now: number, i: number, frame: number, length: number): void {
-    const { batch, exit } = this.parts;
+    const { batch } = this;
+    const { exit } = this.parts;
     const service = readService(batch.view, frame);
     if (service === SERVICE_RELIABLE) exit.takeReliable(now, batch, i, frame, length);
     else if (service === SERVICE_REALTIME || service === SERVICE_REDUNDANT)
@@ -307,7 +389,8 @@ export class Arrival {
 
   /** Onward: one off the TTL, everything else as it came. */
   private forward(now: number, lane: number, i: number, frame: number, length: number, data: boolean): void {
-    const { batch, slow, sender, counters, hops } = this.parts;
+    const { batch } = this;
+    const { slow, sender, counters, hops } = this.parts;
     const { view } = batch;
     const next = this.nextHop(view, frame);
     if (!next) {
@@ -346,7 +429,8 @@ export class Arrival {
 
   /** For whoever looks on; `slow` counts it. */
   private tellRefused(reason: DropReason, frame: number, length: number): void {
-    const { counters, batch } = this.parts;
+    const { batch } = this;
+    const { counters } = this.parts;
     counters.watcher?.droppedInside(reason, batch, frame + ROUTED_HEADER_SIZE, length - ROUTED_HEADER_SIZE);
   }
 

@@ -59,6 +59,8 @@ export const DROP_REASONS = [
   'inbound',
   // its sender may not use the overlay
   'access',
+  // larger than any number of pieces
+  'too-big',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];
@@ -88,6 +90,9 @@ export class Counters {
   directBytes = 0;
   /** Frames that had arrived before: copies ahead of loss, needless retransmissions. */
   duplicates = 0;
+  /** Records sent in pieces because their link can't carry them whole, and records that came so. */
+  splitRecords = 0;
+  joinedRecords = 0;
 
   /** Sees each packet that is named to one of the `drop…` calls below. */
   watcher: Watcher | undefined;

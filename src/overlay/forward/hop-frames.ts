@@ -2,7 +2,14 @@
  * The link frames in front of, or without, a routed frame. Those of recovery go to the neighbour's hop at once, since they may come with every
  * packet; whether there were others is left in `others`, and they are left to the link.
  */
-import { FRAME_ACK, FRAME_REPAIR, FRAME_REPEAT, FRAME_REPORT, LinkFrames } from '../wire/frames.js';
+import {
+  FRAME_ACK,
+  FRAME_PIECE,
+  FRAME_REPAIR,
+  FRAME_REPEAT,
+  FRAME_REPORT,
+  LinkFrames,
+} from '../wire/frames.js';
 import { readRepeat } from '../wire/recovery.js';
 import type { Counters } from './counters.js';
 import type { Hops } from './hops.js';
@@ -16,6 +23,9 @@ export class HopFrames {
   /** Where a repair's value lies, and its length; -1: there was none. */
   repairAt = -1;
   repairLength = 0;
+  /** Where a piece's value lies, and its length; -1: there was none. */
+  pieceAt = -1;
+  pieceLength = 0;
   private readonly frames = new LinkFrames();
 
   constructor(
@@ -29,6 +39,7 @@ export class HopFrames {
     this.repeatOf = -1;
     this.others = false;
     this.repairAt = -1;
+    this.pieceAt = -1;
     frames.reset(view, at, length);
     while (frames.next()) this.take(now, neighbour, view);
     if (frames.malformed) this.counters.drop('frame-malformed');
@@ -50,6 +61,10 @@ export class HopFrames {
       case FRAME_REPAIR:
         this.repairAt = frames.at;
         this.repairLength = frames.length;
+        return;
+      case FRAME_PIECE:
+        this.pieceAt = frames.at;
+        this.pieceLength = frames.length;
         return;
       default:
         this.others = true;

@@ -1,5 +1,6 @@
 import type { Hop } from './hops.js';
 import type { Link } from '../link/link.js';
+import type { PieceJoiner } from '../link/path/piece-joiner.js';
 
 /** The sending side of a neighbour's sessions. */
 export interface SealingSessions {
@@ -21,6 +22,8 @@ export interface Neighbour {
   readonly paths: { heard(now: number): void };
   /** What recovers frames between us and it; undefined until there were any. */
   hop: Hop | undefined;
+  /** Of what it splits; undefined until there was a piece. */
+  joiner: PieceJoiner | undefined;
   /** Proven both ways, so data may take it. */
   up: boolean;
   /** The session that authentic records came by last. */

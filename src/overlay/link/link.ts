@@ -24,15 +24,19 @@ import {
   TALLY_FRAME_SIZE,
   type Tally,
 } from '../wire/frames.js';
+import { PROBE_ANSWER_FRAME_SIZE, writeProbeAnswer } from '../wire/piece.js';
 import { RECORD_HEADER_SIZE, RECORD_TAG_SIZE } from '../wire/record.js';
 import type { Reject, RejectReason } from '../wire/reject.js';
 import { elapsed32 } from '../wire/sequence.js';
+import { PathMtu } from './path/path-mtu.js';
 import { HelloMachine, type HelloEvent, type HelloState } from './hello.js';
 import { StreamReceiver, type ReceiverEvent } from './stream-receiver.js';
 import { StreamSender, type SendResult } from './stream-sender.js';
 
 /** A tally goes with the next hello once so many records came since the last, or one was found missing. Tuned. */
 const TALLY_EVERY = 4;
+/** Probes of the peer's that wait for their answers, at most. */
+const PROBE_ANSWERS = 8;
 
 /** Most bytes of link frames in one record: a record of 1200 bytes passes every underlay that IPv6 allows. */
 export const LINK_BODY_MAX = 1200 - RECORD_HEADER_SIZE - RECORD_TAG_SIZE;
@@ -57,14 +61,22 @@ export class Link {
   private goodbye: CloseReason | undefined;
   private tallied: Tally = { type: 'tally', sealed: 0, arrived: 0, gaps: 0 };
   private tally = this.tallied;
+  private readonly path: PathMtu;
+  /** Numbers of the peer's probes that are to be answered. */
+  private readonly unanswered: number[] = [];
   /** Up, and no hello has gone since. */
   private justUp = false;
 
-  /** `random` gives unpredictable u32 values. The link begins down, with a hello to send. */
+  /**
+   * `random` gives unpredictable u32 values. `datagram`: size of the largest datagram that there is to send; 0: the path is believed to carry all.
+   * The link begins down, with a hello to send.
+   */
   constructor(
     private readonly random: () => number,
     now: number,
+    datagram = 0,
   ) {
+    this.path = new PathMtu(datagram);
     this.hello = new HelloMachine(now);
     this.sender = new StreamSender(this.nonZero());
     this.receiver = new StreamReceiver(this.nonZero());
@@ -88,6 +100,35 @@ export class Link {
     return this.hello.rtt.base;
   }
 
+  /** Bytes of the largest datagram to send whole; larger records go in pieces. */
+  get datagramMax(): number {
+    return this.path.size;
+  }
+
+  /** Small packets may pass, datagrams of 1280 bytes don't. */
+  get isBlocked(): boolean {
+    return this.path.isBlocked;
+  }
+
+  /** Datagrams of `size` bytes are, or will be, there to be sent: the link finds out whether they pass whole. */
+  wantDatagram(size: number): void {
+    this.path.want(size);
+  }
+
+  /** Bytes of a datagram to send now, whole and with `probeNumber` in it, to see whether it passes; 0: none. */
+  takeProbe(now: number): number {
+    return this.path.take(now, this.rtt);
+  }
+
+  get probeNumber(): number {
+    return this.path.number;
+  }
+
+  /** Probes lost since this was asked last: their size lost them, not the link's quality. */
+  takeLostProbes(): number {
+    return this.path.takeLost();
+  }
+
   /** Bytes of messages not yet acknowledged. */
   get bufferedBytes(): number {
     return this.sender.bufferedBytes;
@@ -95,7 +136,8 @@ export class Link {
 
   /** Data was sent or received over the link. True when `transmit` has something and `nextTimeout` has changed. */
   noteData(now: number): boolean {
-    return this.hello.noteData(now);
+    const isProbing = this.path.noteData(now);
+    return this.hello.noteData(now) || isProbing;
   }
 
   /** Whether data crossed the link in the last seconds. */
@@ -194,6 +236,12 @@ export class Link {
         this.follow(now, this.hello.close(), events);
         events.push({ type: 'closed', reason: frame.reason });
         return;
+      case 'probe':
+        if (this.unanswered.length < PROBE_ANSWERS) this.unanswered.push(frame.number);
+        return;
+      case 'probe-answer':
+        this.path.answered(now, frame.number);
+        return;
       case 'tally':
         events.push(frame);
         return;
@@ -219,6 +267,8 @@ export class Link {
     for (const event of from) {
       if (event.type === 'up') this.sender.seedRtt(event.rtt, now);
       if (event.type === 'up') this.justUp = true;
+      if (event.type === 'up') this.path.start(now);
+      if (event.type === 'down') this.path.stop();
       if (event.type === 'down') this.sender.reset(this.nonZero());
       events.push(event);
     }
@@ -229,6 +279,7 @@ export class Link {
     const events: LinkEvent[] = [];
     this.follow(now, this.hello.timeout(now), events);
     if (this.isUp) this.sender.timeout(now);
+    this.path.timeout(now);
     return events;
   }
 
@@ -262,6 +313,9 @@ export class Link {
         this.tallied = this.tally;
       }
     }
+    while (this.unanswered.length > 0 && end + PROBE_ANSWER_FRAME_SIZE <= limit) {
+      end = writeProbeAnswer(view, end, this.unanswered.shift()!);
+    }
     end = this.receiver.transmit(view, end, limit);
     if (this.isUp) end = this.sender.transmit(now, view, end, limit);
     return end - at;
@@ -282,7 +336,7 @@ export class Link {
   /** When to call `timeout`, µs; Infinity for never. Noting received records never brings it forward. */
   nextTimeout(): number {
     return this.isUp
-      ? Math.min(this.hello.nextTimeout(), this.sender.nextTimeout())
+      ? Math.min(this.hello.nextTimeout(), this.sender.nextTimeout(), this.path.nextTimeout())
       : this.hello.nextTimeout();
   }
 

@@ -17,6 +17,9 @@ export const FRAME_REPEAT = 0x06;
 export const FRAME_REPAIR = 0x07;
 export const FRAME_REPORT = 0x08;
 export const FRAME_TALLY = 0x09;
+export const FRAME_PIECE = 0x0a;
+export const FRAME_PROBE = 0x0b;
+export const FRAME_PROBE_ANSWER = 0x0c;
 
 /** Alone in its record: a probe of one of the ways to the neighbour, and its answer, by the same way. */
 export const FRAME_PATH = 0x0d;
@@ -117,7 +120,13 @@ export interface UnknownFrame {
   readonly type: 'unknown';
 }
 
-export type LinkFrame = Hello | StreamFrame | StreamAck | Close | Tally | UnknownFrame;
+/** A datagram of a certain size got through, or its answer. */
+export interface SizeProbe {
+  readonly type: 'probe' | 'probe-answer';
+  readonly number: number;
+}
+
+export type LinkFrame = Hello | StreamFrame | StreamAck | Close | Tally | SizeProbe | UnknownFrame;
 
 const UNKNOWN: UnknownFrame = { type: 'unknown' };
 
@@ -186,6 +195,10 @@ export function decodeLinkFrame(
       return decodeClose(view, at, length);
     case FRAME_TALLY:
       return decodeTally(view, at, length);
+    case FRAME_PROBE:
+      return decodeProbe('probe', view, at, length);
+    case FRAME_PROBE_ANSWER:
+      return decodeProbe('probe-answer', view, at, length);
     default:
       return UNKNOWN;
   }
@@ -331,4 +344,14 @@ export function decodeClose(view: DataView, at: number, length: number): Close |
   if (length < CLOSE_SIZE) return reject('short');
   const reason = CLOSE_REASONS[view.getUint8(at)];
   return reason === undefined ? reject('unknown-value') : { type: 'close', reason };
+}
+
+/** Of either, more bytes than the number are skipped. Their writers are in `piece`. */
+function decodeProbe(
+  type: SizeProbe['type'],
+  view: DataView,
+  at: number,
+  length: number,
+): SizeProbe | Reject {
+  return length < 4 ? reject('short') : { type, number: view.getUint32(at) };
 }

@@ -188,6 +188,7 @@ export class FakeAgent implements AgentApi {
       ],
       rttMicros: 20_400,
       rttBaseMicros: 20_000,
+      pathMtu: 1500,
       sinceSeconds: 60,
       sent: traffic(10),
       received: traffic(11),

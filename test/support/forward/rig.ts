@@ -272,6 +272,10 @@ class NarrowUdp implements UdpSocket {
   sourceFor(slot: number, address: Uint32Array): boolean {
     return this.udp.sourceFor(slot, address);
   }
+  keepWhole(on: boolean): boolean {
+    return this.udp.keepWhole(on);
+  }
+
   onReadable(callback: () => void): void {
     this.udp.onReadable(callback);
   }
@@ -368,10 +372,10 @@ export class ForwardRig {
     this.aead = (options.aead ?? createPlainAead)(64);
     const { tun, udp, aead, counters, lanes, recent } = this;
     const bucket = () => new TokenBucket(tokens, NEVER, 0);
-    const sender = new Sender(udp, aead, counters, ({ nodeId }) => this.busy.push(nodeId));
+    const sender = new Sender(udp, aead, counters, ({ nodeId }) => this.busy.push(nodeId), 1);
     this.routes = new Routes(this.neighbours, options.outside);
     const { routes } = this;
-    this.control = new ControlRecords(sender);
+    this.control = new ControlRecords(sender, udp);
     const icmp = new IcmpWriter(tun, bucket(), (version) => routes.address(SELF, version));
     this.slow = new SlowPath({
       udp,
@@ -543,6 +547,7 @@ export class ForwardRig {
       sessions: new SessionSet(),
       link: new Link(() => 7, 0),
       hop: undefined,
+      joiner: undefined,
       up: true,
       moved: false,
       paths: { heard: () => undefined },

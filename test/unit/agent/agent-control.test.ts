@@ -144,7 +144,7 @@ test("a link's recovery is shown as the worker reports it, and as null where the
       ],
       cipher: 'aes-256-gcm',
     },
-    ...{ rttMicros: 1, baseRttMicros: 1, sinceMicros: 1, sessionAgeMicros: 1 },
+    ...{ rttMicros: 1, baseRttMicros: 1, sinceMicros: 1, sessionAgeMicros: 1, datagramMax: 1452 },
     ...{ packetsSent: 0, bytesSent: 0, packetsReceived: 0, bytesReceived: 0 },
   };
   worker.links = [
