@@ -413,6 +413,7 @@ export class Agent {
     if (!peer.configured) {
       this.forget(peer.nodeId);
       this.handshaker.cancel({ name, endpoints: [] });
+      this.peers.change(this.now(), peer, 'waiting', 'a link was tried, without an answer');
     } else if (peer.endpoints.length > 0) this.seek(peer);
     else this.handshaker.cancel({ name, endpoints: [] });
   }

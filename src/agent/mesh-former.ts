@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { PeerStatus } from '../control/api.js';
+import { span } from '../crypto/identity/index.js';
 import {
   CALL_HOPS,
   decodeSignal,
@@ -28,7 +29,6 @@ import type { Config } from './config/index.js';
 import { type Endpoint, endpointKey } from './endpoint.js';
 import type { FromWorker, ToWorker } from './messages.js';
 import type { Peer, PeerBook } from './peers.js';
-import { span } from '../crypto/identity/index.js';
 
 export interface FormerParts {
   readonly self: number;

@@ -53,7 +53,7 @@ export function renderStatus(status: Status): string {
       ['engine', `${io.kind}, ${io.engine}`],
       ['certificate', `until ${certificate.notAfter.slice(0, 10)}, ${validity}`],
       ...(status.names === null ? [] : [['names', namesText(status.names)] as const]),
-      ['peers', `${peers.connected} of ${peers.configured} connected`],
+      ['peers', `${peers.configured} configured, ${peers.connected} connected`],
     ]),
     renderTraffic(status.counters),
   ];

@@ -10,8 +10,12 @@
  * and moves nothing by itself. Pure; endpoints are the caller's, known by their keys. Times in µs.
  */
 
-/** Between probes of one way, all tuned: one that answers, one that doesn't, and one that did while the active one is silent. */
+/**
+ * Between probes of one way, all tuned: one that answers (so long for each way, and not longer than a NAT remembers), one that doesn't, and one
+ * that did while the active one is silent.
+ */
 const WARM_INTERVAL = 5_000_000;
+const WARM_MOST = 20_000_000;
 const COLD_INTERVAL = 60_000_000;
 const URGENT_INTERVAL = 100_000;
 /** Probes without an answer after which a way is cold, and after which even a silent active way makes it no more urgent. */
@@ -190,7 +194,7 @@ export class Paths<E> {
   /** Whoever never answered is somebody else, perhaps, and not to be bothered. */
   private interval({ rtt, unanswered }: Path<E>): number {
     if (this.silent && rtt > 0 && unanswered < URGENT_PROBES) return URGENT_INTERVAL;
-    return unanswered > COLD_AFTER ? COLD_INTERVAL : WARM_INTERVAL;
+    return unanswered > COLD_AFTER ? COLD_INTERVAL : Math.min(WARM_INTERVAL * this.paths.size, WARM_MOST);
   }
 
   private isNearer(path: Path<E>): boolean {

@@ -161,7 +161,7 @@ describe.skipIf(!usable)('a chain of three (needs root, /dev/net/tun and a build
     });
     const { out } = await a.cli('status');
     expect(out).toMatch(/^node +a \(.*\), ready, up /m);
-    expect(out).toMatch(/^peers +1 of 1 connected/m);
+    expect(out).toMatch(/^peers +1 configured, 1 connected/m);
   });
 
   it('drops a packet whose source is not this node’s, and counts it', async () => {

@@ -40,7 +40,7 @@ describe.skipIf(!usable)('a host that moves (needs root, /dev/net/tun and a buil
     const ssh = a.host.start(...sshTo(b, overlay.directory), 'while read line; do echo "heard $line"; done');
     ssh.write('the first\n');
     await expect.poll(() => ssh.out, SOON).toContain('heard the first');
-    const server = b.host.start('iperf3', '-s', '-B', b.v4);
+    const server = b.host.start('iperf3', '-s', '--forceflush', '-B', b.v4);
     await expect.poll(() => server.out, SOON).toContain('listening');
     const seconds = Math.ceil(((CHANGES + 1) * PACE) / 1000);
     const iperf = a.host.start('iperf3', '-c', b.v4, '-t', String(seconds), '-b', '20M', '--json');
@@ -88,14 +88,10 @@ async function startSshd(agent: Agent, directory: string): Promise<Program> {
     'PermitRootLogin=yes',
     `PidFile=${join(directory, 'sshd.pid')}`,
   ];
-  const sshd = host.start(
-    '/usr/sbin/sshd',
-    '-D',
-    '-e',
-    '-f',
-    '/dev/null',
-    ...options.flatMap((o) => ['-o', o]),
-  );
+  // Its sessions are processes of their own, which end with the namespace of their numbers.
+  const alone = ['unshare', '--pid', '--fork', '--kill-child'];
+  const words = ['/usr/sbin/sshd', '-D', '-e', '-f', '/dev/null', ...options.flatMap((o) => ['-o', o])];
+  const sshd = host.start(...alone, ...words);
   await expect.poll(() => sshd.err, SOON).toContain('listening');
   return sshd;
 }

@@ -64,7 +64,7 @@ describe('a peer with two addresses, between workers', () => {
       [source.address, destination.address].includes(FIRST) ? 30_000 : 5000;
     pair.time.advance(9 * SECOND);
     expect(inUse()).toBe(FIRST);
-    pair.time.advance(20 * SECOND);
+    pair.time.advance(38 * SECOND);
     expect(inUse()).toBe(OTHER_ADDRESS_OF_B);
   });
 

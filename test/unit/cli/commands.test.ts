@@ -160,7 +160,7 @@ describe('with an agent', () => {
       /^tun +cw0, mtu 1380 \(vnetHeader, tso\)$/m,
       /^listen +\[::\]:7100 \(gso\)$/m,
       /^certificate +until 2027-01-01, 20 d left$/m,
-      /^peers +1 of 2 connected$/m,
+      /^peers +2 configured, 1 connected$/m,
       /^relayed +5 +500 B$/m,
       /^no-route +7$/m,
       /^warning: peer c: no answer$/m,
