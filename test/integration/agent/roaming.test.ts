@@ -6,7 +6,6 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { Program } from '../../support/net.js';
 import { type Agent, eventually, Overlay, pair, SOON, usable } from './overlay.js';
 
 /** ms between changes, and how many there are. */
@@ -36,7 +35,7 @@ describe.skipIf(!usable)('a host that moves (needs root, /dev/net/tun and a buil
     (await b.client.links()).find(({ peer }) => peer === 'a')!.endpoint;
 
   it('holds an ssh session and an iperf3 run through every change', { timeout: 60_000 }, async () => {
-    const sshd = await startSshd(b, overlay.directory);
+    await startSshd(b, overlay.directory);
     const ssh = a.host.start(...sshTo(b, overlay.directory), 'while read line; do echo "heard $line"; done');
     ssh.write('the first\n');
     await expect.poll(() => ssh.out, SOON).toContain('heard the first');
@@ -60,9 +59,6 @@ describe.skipIf(!usable)('a host that moves (needs root, /dev/net/tun and a buil
     const silent = intervals.map(({ sum }) => sum.bytes === 0);
     expect(silent.some((each, i) => each && silent[i + 1])).toBe(false);
     expect(ssh.running).toBe(true);
-    await ssh.stop();
-    await server.stop();
-    await sshd.stop();
   });
 });
 
@@ -71,7 +67,7 @@ interface IperfReport {
   intervals: { sum: { bytes: number } }[];
 }
 
-async function startSshd(agent: Agent, directory: string): Promise<Program> {
+async function startSshd(agent: Agent, directory: string): Promise<void> {
   const { host } = agent;
   for (const name of ['host_key', 'user_key'])
     await host.well('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', join(directory, name));
@@ -93,7 +89,6 @@ async function startSshd(agent: Agent, directory: string): Promise<Program> {
   const words = ['/usr/sbin/sshd', '-D', '-e', '-f', '/dev/null', ...options.flatMap((o) => ['-o', o])];
   const sshd = host.start(...alone, ...words);
   await expect.poll(() => sshd.err, SOON).toContain('listening');
-  return sshd;
 }
 
 function sshTo(agent: Agent, directory: string): string[] {
