@@ -53,7 +53,7 @@ async function measureCut(contender, cut, boundMs) {
     const outage = longestOutage(flows, cutAt) / 1000;
     const { streams, lost } = await endFlows(flows);
     const [stream] = streams;
-    const isWhole = isRestored && stream?.ended === 'open' && stream.inOrder && lost === '';
+    const isWhole = isRestored && stream?.ended === 'end' && stream.inOrder && lost === '';
     return {
       relay: relay.name,
       isRestored,
