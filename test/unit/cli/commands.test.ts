@@ -192,7 +192,7 @@ describe('with an agent', () => {
   test('links are a line each', async () => {
     expect(await run('links', '-s', socket)).toBe(0);
     expect(shown()).toMatch(
-      /^b +up +1 min +20\.4 ms +20\.0 ms +10 \/ 1000 B +11 \/ 1\.1 KiB +42 s +aes-256-gcm +192\.0\.2\.2:7100$/m,
+      /^b +up +1 min +20\.4 ms +20\.0 ms +1500 +10 \/ 1000 B +11 \/ 1\.1 KiB +42 s +aes-256-gcm +192\.0\.2\.2:7100$/m,
     );
   });
 
