@@ -9,7 +9,7 @@ import {
 } from '../intercept/flow-cache.js';
 import { flowHash, PacketInfo } from '../intercept/packet.js';
 import { ORIGIN_NAMES, SERVICE_NAMES, SERVICE_REDUNDANT } from '../intercept/services.js';
-import { PROTOCOLS } from './config/protocols.js';
+import { PROTOCOL_NAMES } from './config/protocols.js';
 import { formatAddress } from '../io/address.js';
 import type { IncomingFlowReport } from './messages.js';
 
@@ -26,10 +26,6 @@ const UNKNOWN: FlowEnds = {
   destination: null,
   destinationPort: null,
 };
-
-const PROTOCOL_NAMES = new Map(
-  Object.entries(PROTOCOLS).flatMap(([name, numbers]) => numbers.map((number) => [number, name])),
-);
 
 /** The links that redundant flows to a node take, where it is known. */
 export type RedundancyTo = (nodeId: number) => FlowRedundancy;

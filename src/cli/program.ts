@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Output } from './context.js';
 import { registerCapture } from './capture.js';
+import { registerExplain } from './explain.js';
 import { registerDoctor } from './doctor.js';
 import { registerFlows } from './flows.js';
 import { registerLifecycle } from './lifecycle.js';
@@ -62,6 +63,7 @@ export async function createProgram(
   registerPing(program, output);
   registerTrace(program, output);
   registerCapture(program, output);
+  registerExplain(program, output);
   registerDoctor(program, output, exit);
   if (!LIGHT.has(argv[0])) (await import('./ca.js')).registerCa(program);
   return program;

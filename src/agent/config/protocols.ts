@@ -5,3 +5,8 @@ export const PROTOCOLS: Readonly<Record<string, readonly number[]>> = {
   icmp: [1, 58],
   sctp: [132],
 };
+
+/** The name of each of their numbers. */
+export const PROTOCOL_NAMES = new Map(
+  Object.entries(PROTOCOLS).flatMap(([name, numbers]) => numbers.map((number) => [number, name])),
+);

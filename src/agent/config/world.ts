@@ -1,0 +1,117 @@
+/**
+ * What `causeway explain` knows before any agent runs: a configuration, the certificates that it names, and those of other nodes that lie at hand.
+ */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import {
+  addressFromBytes,
+  type NodeCertificate,
+  type OverlayPrefix,
+  parseCertificate,
+  prefixOf,
+} from '../../crypto/identity/index.js';
+import { Access } from '../../intercept/access.js';
+import type { AddressOwner, World } from '../../intercept/explain.js';
+import { compileRules, inPrefix, maskPrefix, nodeGroupsOf } from '../../intercept/rules.js';
+import { resolveClaims } from '../../overlay/route/claims.js';
+import { NO_OWNER, NOBODY, PrefixTable } from '../../overlay/route/prefix-table.js';
+import { groupMembers } from '../node-groups.js';
+import { toRulePrefix } from './address.js';
+import type { Config } from './config.js';
+import { ConfigError } from './errors.js';
+import { type Identity, loadIdentity } from './preflight.js';
+
+export interface KnownWorld extends World {
+  readonly self: NodeCertificate;
+  /** All known certificates, this node's among them. */
+  readonly nodes: readonly NodeCertificate[];
+}
+
+/**
+ * `certificates`: files, or folders of them; by default the folder of this node's own. Certificates that aren't nodes', or that no trusted root
+ * signed, are passed over in folders; a file that is named has to be one. Throws ConfigError.
+ */
+export function knownWorld(config: Config, certificates: readonly string[] | undefined, wall: number): KnownWorld {
+  const identity = loadIdentity(config, wall);
+  const self = identity.verified.certificate;
+  const others = (certificates ?? [dirname(config.pki.cert)]).flatMap((path) => certificatesAt(path, identity, wall));
+  const nodes = [self, ...others.filter(({ nodeId }) => nodeId !== self.nodeId)];
+  const overlay = identity.trust.overlayPrefixes;
+  const { mode, participants, fallback, exit, rules } = config.intercept;
+  const groups = groupMembers(
+    nodeGroupsOf(rules),
+    nodes.map((certificate) => ({ certificate })),
+  );
+  const classify = compileRules(rules, config.services.default, groups);
+  const access = new Access(config.access);
+  const inside = overlay.map((prefix) => maskPrefix(toRulePrefix(prefix)));
+  return {
+    self,
+    nodes,
+    mode,
+    exit,
+    fallback,
+    judge: (input) => access.judge(classify, input),
+    ownerOf: ownersOf(nodes, self, overlay, participants),
+    isInside: (version, words) => inside.some((prefix) => inPrefix(prefix, version, words)),
+  };
+}
+
+function ownersOf(
+  nodes: readonly NodeCertificate[],
+  self: NodeCertificate,
+  overlay: readonly OverlayPrefix[],
+  participants: boolean,
+): World['ownerOf'] {
+  // Real addresses of others count where the configuration says so; of this host they always do.
+  const claimants = nodes.map((node) => (participants || node === self ? node : { ...node, real: [] }));
+  const { prefixes } = resolveClaims(claimants);
+  const claims = [...overlay.map((prefix) => ({ ...prefix, owner: NOBODY })), ...prefixes];
+  const table = PrefixTable.build(claims);
+  const named = claims.map(({ bytes, length, owner }) => {
+    const prefix = prefixOf(addressFromBytes(bytes)!, length);
+    return { owner, length, text: prefix.text, masked: maskPrefix(toRulePrefix(prefix)) };
+  });
+  const textOf = (owner: number, version: number, words: readonly number[]) =>
+    named
+      .filter((claim) => claim.owner === owner && inPrefix(claim.masked, version, words))
+      .reduce((best, claim) => (claim.length > best.length ? claim : best)).text;
+  return (version, words): AddressOwner => {
+    const [w0, w1, w2, w3] = words as [number, number, number, number];
+    const owner = version === 4 ? table.lookup4(w3) : table.lookup6(w0, w1, w2, w3);
+    if (owner === NO_OWNER) return { kind: 'outside' };
+    const prefix = textOf(owner, version, words);
+    if (owner === NOBODY) return { kind: 'nobody', prefix };
+    const { name, nodeId } = nodes[owner]!;
+    return { kind: 'node', name, nodeId, prefix, isSelf: nodes[owner] === self };
+  };
+}
+
+function certificatesAt(path: string, { trust }: Identity, wall: number): NodeCertificate[] {
+  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  const files = isFolder
+    ? readdirSync(path)
+        .filter((name) => /\.(crt|pem|cer|der)$/.test(name))
+        .map((name) => join(path, name))
+    : [path];
+  return files.flatMap((file) => {
+    const verdict = verified(file, trust, wall);
+    if (typeof verdict !== 'string') return [verdict];
+    if (isFolder) return [];
+    throw new ConfigError([{ file, key: '', message: verdict }]);
+  });
+}
+
+/** The certificate in a file, or why it counts for nothing. */
+function verified(file: string, trust: Identity['trust'], wall: number): NodeCertificate | string {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    return `can't be read (${(error as NodeJS.ErrnoException).code})`;
+  }
+  const parsed = parseCertificate(bytes);
+  if (!parsed.ok) return parsed.text;
+  const verdict = trust.verify(parsed.certificate.der, wall);
+  return verdict.ok ? verdict.certificate : verdict.text;
+}

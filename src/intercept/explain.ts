@@ -1,0 +1,148 @@
+/**
+ * What the agent would do with a packet, and why, for people. The decisions are those of the way in (`src/overlay/forward/entry.ts`) over the
+ * same rules; where that knows paths, this knows certificates at most. Pure.
+ *
+ *   to this host itself ── never leaves                      to one link alone ── never enters
+ *   to a node ── rules ── overlay, direct, drop …            to nobody of the overlay ── refused
+ *   to anyone else ── split: never enters                    full: rules, the exit, else direct
+ */
+import { hasManyDestinations, isLinkLocal, isLoopback } from './address.js';
+import { FRAGMENT_LATER, hasPorts, type PacketInfo } from './packet.js';
+import type { RuleInput, Verdict } from './rules.js';
+import { ORIGIN_DEFAULT, ORIGIN_DSCP, SERVICE_NAMES } from './services.js';
+
+/** Whom an address belongs to. */
+export type AddressOwner =
+  | { readonly kind: 'node'; readonly name: string; readonly nodeId: number; readonly prefix: string; readonly isSelf: boolean }
+  /** An address of the overlay that no known certificate has. */
+  | { readonly kind: 'nobody'; readonly prefix: string }
+  | { readonly kind: 'outside' };
+
+export interface World {
+  readonly mode: 'split' | 'full';
+  /** Node that carries traffic to outside addresses. */
+  readonly exit: string | undefined;
+  readonly fallback: 'direct' | 'refuse';
+  /** Words are unsigned, the most significant first. */
+  readonly ownerOf: (version: number, words: readonly number[]) => AddressOwner;
+  /** Whether it lies in one of the overlay's own prefixes, which no other network can reach. */
+  readonly isInside: (version: number, words: readonly number[]) => boolean;
+  /** Rules and access. */
+  readonly judge: (input: RuleInput) => Verdict;
+}
+
+/** Who sends: NO_SENDER where unknown. */
+export interface Who {
+  readonly user: number;
+  readonly group: number;
+  readonly cgroups: number;
+}
+
+export type Outcome = 'overlay' | 'direct' | 'drop' | 'reject' | 'refuse' | 'untouched';
+
+export interface Explanation {
+  readonly outcome: Outcome;
+  /** Of what goes over the overlay. */
+  readonly node?: string;
+  readonly service?: string;
+  /** Index of the rule that decided. */
+  readonly rule?: number;
+  /** The prefix by which the destination was found. */
+  readonly prefix?: string;
+  /** One line. */
+  readonly why: string;
+}
+
+export function explainPacket(world: World, info: PacketInfo, who: Who): Explanation {
+  const { version, src0, src1, src2, src3, dst0, dst1, dst2, dst3 } = info;
+  const source = [src0, src1, src2, src3].map((word) => word >>> 0);
+  const destination = [dst0, dst1, dst2, dst3].map((word) => word >>> 0);
+  const [from, to] = [world.ownerOf(version, source), world.ownerOf(version, destination)];
+  if (isLoopback(dst0, dst1, dst2, dst3) || (to.kind === 'node' && to.isSelf)) {
+    const isForeign = from.kind === 'node' && !from.isSelf;
+    const why = isForeign ? `comes from ${from.name} for this host` : 'is for this host itself';
+    return { outcome: 'untouched', why, ...(to.kind === 'node' && { prefix: to.prefix }) };
+  }
+  if (hasManyDestinations(info) || isLinkLocal(dst0, dst1, dst2, dst3)) {
+    return { outcome: 'untouched', why: 'is for one link alone: broadcast, multicast or link-local' };
+  }
+  if (to.kind === 'nobody') {
+    const why = `no known certificate has the address, which lies in the overlay's ${to.prefix}: host unreachable`;
+    return { outcome: 'reject', prefix: to.prefix, why };
+  }
+  if (to.kind === 'node') return toNode(world, info, who, from, to);
+  return world.mode === 'split'
+    ? { outcome: 'untouched', why: "none of the overlay's prefixes: never meets the agent in mode split" }
+    : toOutside(world, info, who, from);
+}
+
+function toNode(
+  world: World,
+  info: PacketInfo,
+  who: Who,
+  from: AddressOwner,
+  to: Extract<AddressOwner, { kind: 'node' }>,
+): Explanation {
+  const { prefix, name } = to;
+  if (from.kind !== 'node' || !from.isSelf) {
+    const words = [info.dst0, info.dst1, info.dst2, info.dst3].map((word) => word >>> 0);
+    const falls = world.fallback === 'direct' && !world.isInside(info.version, words);
+    const why = "its source is none of this node's certificate's addresses";
+    return falls
+      ? { outcome: 'direct', prefix, why: `${why}; intercept.fallback is direct` }
+      : { outcome: 'drop', prefix, why };
+  }
+  const verdict = world.judge(questionOf(info, who, from.nodeId, to.nodeId));
+  return { ...ruled(verdict, name), prefix };
+}
+
+function toOutside(world: World, info: PacketInfo, who: Who, from: AddressOwner): Explanation {
+  const verdict = world.judge(questionOf(info, who, from.kind === 'node' ? from.nodeId : 0, 0));
+  if (verdict.do !== 'overlay') return ruled(verdict, '');
+  const { exit } = world;
+  if (exit !== undefined) return ruled(verdict, exit);
+  return verdict.rule < 0
+    ? { outcome: 'direct', why: "none of the overlay's prefixes, and no rule matches: sent as without the agent" }
+    : {
+        outcome: 'reject',
+        rule: verdict.rule,
+        why: 'the rule sends it over the overlay, where nobody has the address: host unreachable',
+      };
+}
+
+function ruled(verdict: Verdict, node: string): Explanation {
+  const rule = verdict.rule < 0 ? {} : { rule: verdict.rule };
+  switch (verdict.do) {
+    case 'overlay': {
+      const service = SERVICE_NAMES[verdict.service] ?? `service ${verdict.service}`;
+      return { outcome: 'overlay', node, service, ...rule, why: whyService(verdict) };
+    }
+    case 'refuse':
+      return { outcome: 'refuse', why: 'access.overlay does not list its sender' };
+    default:
+      return { outcome: verdict.do, ...rule, why: 'a rule matches' };
+  }
+}
+
+function whyService({ origin, rule }: Verdict): string {
+  const from = { [ORIGIN_DSCP]: 'service by its DSCP', [ORIGIN_DEFAULT]: "service by its protocol's default" }[origin];
+  const match = rule < 0 ? 'no rule matches' : 'a rule matches';
+  return from === undefined ? match : `${match}; ${from}`;
+}
+
+function questionOf(info: PacketInfo, who: Who, sourceNode: number, destinationNode: number): RuleInput {
+  const ported = info.fragment !== FRAGMENT_LATER && hasPorts(info.protocol);
+  return {
+    version: info.version,
+    protocol: info.protocol,
+    source: [info.src0, info.src1, info.src2, info.src3],
+    destination: [info.dst0, info.dst1, info.dst2, info.dst3],
+    sourceNode,
+    destinationNode,
+    sourcePort: ported ? info.sourcePort : -1,
+    destinationPort: ported ? info.destinationPort : -1,
+    dscp: info.trafficClass >>> 2,
+    choosesByDscp: true,
+    ...who,
+  };
+}

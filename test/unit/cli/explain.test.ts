@@ -1,0 +1,123 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { wrapDatagram } from '../../../src/capture/outer.js';
+import { encodeInterface, encodePacket, encodeSection } from '../../../src/capture/pcapng.js';
+import { main } from '../../../src/cli/main.js';
+import { parseAddress } from '../../../src/io/address.js';
+import { lifetime, TestAuthority } from '../../support/pki/authority.js';
+
+/**
+ *     this node: a 10.77.0.1 fd77::1 ──── b 10.77.0.2 fd77::2, group db
+ */
+const RULES = `
+    - {match: {to: "group:db", proto: tcp, port: 5432}, do: overlay, service: realtime}
+    - {match: {proto: udp, port: 9}, do: drop}
+    - {match: {proto: udp, port: 10}, do: reject}
+    - {match: {user: daemon}, do: drop}
+    - {match: {to: 198.51.100.0/24}, do: overlay}
+    - {match: {to: 203.0.113.0/24}, do: direct}`;
+
+let directory: string;
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'cw-explain-'));
+  const authority = await TestAuthority.create(Date.now(), 'CA', '10.77.0.0/16,fd77::/48');
+  await authority.writeNode(directory, 'a', '10.77.0.1,fd77::1', lifetime(Date.now()));
+  await authority.writeNode(directory, 'b', '10.77.0.2,fd77::2', lifetime(Date.now()), { groups: ['db'] });
+  for (const mode of ['split', 'full']) {
+    const head = `node: a\npki: {ca: ca.crt, cert: a.crt, key: a.key}\n`;
+    writeFileSync(join(directory, `${mode}.yaml`), `${head}intercept:\n  mode: ${mode}\n  rules:${RULES}\n`);
+  }
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+let out: string[];
+let err: string[];
+beforeEach(() => {
+  out = [];
+  err = [];
+});
+const explain = (mode: string, ...argv: string[]): Promise<number> =>
+  main(['explain', ...argv, '-c', join(directory, `${mode}.yaml`)], {
+    out: (text) => void out.push(text),
+    err: (text) => void err.push(text),
+  });
+
+describe('one flow', () => {
+  test.each<[string, string[], string]>([
+    ['split', ['tcp', '10.77.0.2:22'], 'overlay to b, reliable'],
+    ['split', ['tcp', '10.77.0.2:22', '--dscp', '46'], 'overlay to b, realtime'],
+    ['split', ['tcp', '[fd77::2]:5432'], 'a rule matches; intercept.rules[0], line 6; prefix fd77::2/128'],
+    ['split', ['udp', '10.77.0.2:9'], 'dropped'],
+    ['split', ['udp', '10.77.0.2:10'], 'refused with an ICMP error'],
+    ['split', ['icmp', '10.77.0.9'], "no known certificate has the address, which lies in the overlay's 10.77.0.0/16"],
+    ['split', ['tcp', '10.77.0.2:22', '--user', 'daemon'], 'intercept.rules[3], line 9'],
+    ['split', ['tcp', '10.77.0.2:22', '--from', '192.0.2.1'], "its source is none of this node's"],
+    ['split', ['tcp', '192.0.2.1:80'], 'never meets the agent in mode split'],
+    ['split', ['tcp', '10.77.0.1:80'], 'is for this host itself'],
+    ['split', ['udp', '224.0.0.251:5353'], 'for one link alone'],
+    ['full', ['tcp', '192.0.2.1:80'], 'direct, as without the agent'],
+    ['full', ['tcp', '198.51.100.7:80'], 'where nobody has the address'],
+    ['full', ['tcp', '203.0.113.7:80'], 'intercept.rules[5], line 11'],
+  ])('%s: %s', async (mode, words, text) => {
+    expect(await explain(mode, ...words)).toBe(0);
+    expect(out.join('\n')).toContain(text);
+  });
+
+  test('as JSON, with the line of the rule', async () => {
+    expect(await explain('split', 'tcp', '10.77.0.2:5432', '--json')).toBe(0);
+    expect(JSON.parse(out.join('\n'))).toMatchObject([
+      { outcome: 'overlay', node: 'b', service: 'realtime', rule: 0, line: 6, prefix: '10.77.0.2/32' },
+    ]);
+  });
+
+  test.each<[string[], number, string]>([
+    [['tpc', '10.77.0.2:22'], 2, '"tpc" is no protocol; use tcp, udp'],
+    [['tcp', '10.77.0.2:99999'], 2, 'is no destination'],
+    [['tcp', '10.77.0.2:22', '--user', 'nobody-at-all'], 2, 'this host has no user "nobody-at-all"'],
+    [['tcp', '10.77.0.2:22', '--from', 'x'], 2, '"x" is no address'],
+    [['tcp'], 2, 'name a destination behind it'],
+    [['nothing.pcap'], 1, "nothing.pcap can't be read (ENOENT)"],
+    [['tcp', '10.77.0.2:22', '--certs', '/nowhere.crt'], 2, "/nowhere.crt: can't be read (ENOENT)"],
+  ])('%s is refused, code %i', async (words, code, text) => {
+    expect([await explain('split', ...words), err.join('\n')]).toEqual([code, expect.stringContaining(text)]);
+  });
+});
+
+describe('a capture', () => {
+  const udp = (from: string, to: string, port: number, extra = 0): Uint8Array => {
+    const end = (address: string, at: number) => ({ address: parseAddress(address)!, port: at });
+    return Buffer.concat([wrapDatagram(end(from, 4000), end(to, port), 0, new Uint8Array(9)), new Uint8Array(extra)]);
+  };
+  const file = (...frames: Uint8Array[]): string => {
+    const name = join(directory, 'seen.pcapng');
+    const blocks = frames.map((frame) => encodePacket(1, frame, frame.length, 'out', undefined));
+    writeFileSync(name, Buffer.concat([encodeSection('x'), encodeInterface('x', 101, 999), ...blocks]));
+    return name;
+  };
+
+  test('has a line for each flow, with the number of its packets; padding is no part of one', async () => {
+    const name = file(
+      udp('10.77.0.1', '10.77.0.2', 53),
+      udp('10.77.0.1', '10.77.0.2', 53, 7),
+      udp('10.77.0.2', '10.77.0.1', 53),
+      udp('10.77.0.1', '10.77.0.2', 9),
+      Uint8Array.of(0x45, 0),
+    );
+    expect(await explain('split', name)).toBe(0);
+    const lines = out.join('\n').split('\n');
+    expect(lines[1]).toMatch(/^udp 10\.77\.0\.1:4000 → 10\.77\.0\.2:53 +2 +overlay to b, best-effort/);
+    expect(lines[2]).toMatch(/10\.77\.0\.1:53 +1 +untouched +comes from b for this host/);
+    expect(lines[3]).toMatch(/:9 +1 +dropped +a rule matches; intercept\.rules\[1\], line 7/);
+    expect(lines[4]).toMatch(/^malformed +1 +dropped +short$/);
+  });
+
+  test('that is damaged is explained up to there, and fails', async () => {
+    const name = file(udp('10.77.0.1', '10.77.0.2', 53));
+    writeFileSync(name, Uint8Array.of(1, 2, 3), { flag: 'a' });
+    expect(await explain('split', name)).toBe(1);
+    expect(out.join('\n')).toContain('overlay to b');
+    expect(err).toEqual([expect.stringContaining('the file is cut short')]);
+  });
+});
