@@ -33,11 +33,16 @@ interface ExplainOptions {
 export function registerExplain(program: Command, output: Output): void {
   const command = program
     .command('explain')
-    .description('say what the agent would do with the flows of a capture, or with one, and why; starts nothing')
+    .description(
+      'say what the agent would do with the flows of a capture, or with one, and why; starts nothing',
+    )
     .argument('<what>', 'a capture (pcap, pcapng), or a protocol, such as tcp')
     .argument('[destination]', 'with a protocol: HOST:PORT, or HOST')
     .requiredOption('-c, --config <file>', 'configuration to explain by')
-    .option('--certs <path...>', "certificates of the other nodes, files or folders (default: this node's own folder)")
+    .option(
+      '--certs <path...>',
+      "certificates of the other nodes, files or folders (default: this node's own folder)",
+    )
     .option('--user <user>', 'who sends, by name or number')
     .option('--group <group>', "the sending program's group")
     .option('--cgroup <path>', "the sending program's cgroup, as rules name it")
@@ -61,7 +66,8 @@ async function runExplain(
     destination === undefined
       ? await explainFile(what, world, who)
       : await explainFlow(what, destination, world, who, options);
-  if (options.json === true) output.out(json(explained.flows.map((flow) => ({ ...flow, line: lineOf(flow, config) }))));
+  if (options.json === true)
+    output.out(json(explained.flows.map((flow) => ({ ...flow, line: lineOf(flow, config) }))));
   else output.out(render(explained, config));
   if (explained.problem !== undefined) throw new CliError(`${what}: ${explained.problem}`);
 }
@@ -80,7 +86,8 @@ async function explainFile(file: string, world: KnownWorld, who: Who): Promise<E
     bytes = readFileSync(file);
   } catch (error) {
     const isProtocol = Object.hasOwn(PROTOCOLS, file);
-    if (isProtocol) throw new CliError(`${file}: name a destination behind it, such as 10.77.0.5:22`, EXIT.usage);
+    if (isProtocol)
+      throw new CliError(`${file}: name a destination behind it, such as 10.77.0.5:22`, EXIT.usage);
     throw new CliError(`${file} can't be read (${(error as NodeJS.ErrnoException).code})`);
   }
   const read = await readCapture(bytes);
@@ -103,7 +110,12 @@ async function explainFlow(
     const version = isIP(address);
     const destination = wordsOf(address);
     const source = wordsOf(from ?? sourceFor(world, version, address, destination));
-    Object.assign(info, { version, protocol: protocol(version), destinationPort: port, trafficClass: code << 2 });
+    Object.assign(info, {
+      version,
+      protocol: protocol(version),
+      destinationPort: port,
+      trafficClass: code << 2,
+    });
     [info.src0, info.src1, info.src2, info.src3] = source;
     [info.dst0, info.dst1, info.dst2, info.dst3] = destination;
     flows.add(info, explainPacket(world, info, who), 0);
@@ -141,7 +153,11 @@ async function addressesOf(host: string): Promise<string[]> {
 
 /** ICMP has a number for each version of IP. */
 function protocolOf(name: string): (version: number) => number {
-  const numbers = Object.hasOwn(PROTOCOLS, name) ? PROTOCOLS[name]! : /^\d{1,3}$/.test(name) ? [Number(name)] : [];
+  const numbers = Object.hasOwn(PROTOCOLS, name)
+    ? PROTOCOLS[name]!
+    : /^\d{1,3}$/.test(name)
+      ? [Number(name)]
+      : [];
   if (numbers.length === 0 || numbers[0]! > 255) {
     const known = Object.keys(PROTOCOLS).join(', ');
     throw new CliError(`"${name}" is no protocol; use ${known} or a number 0 to 255`, EXIT.usage);
@@ -162,7 +178,8 @@ function whoOf({ user, group, cgroup }: ExplainOptions, config: Config): Who {
   if (uid === undefined) throw new CliError(`this host has no user "${user}"`, EXIT.usage);
   const gid = group === undefined ? NO_SENDER : findGroup(group)?.gid;
   if (gid === undefined) throw new CliError(`this host has no group "${group}"`, EXIT.usage);
-  const bit = cgroup === undefined ? -1 : cgroupsOf(config.intercept.rules).indexOf(cgroup.replace(/^\//, ''));
+  const bit =
+    cgroup === undefined ? -1 : cgroupsOf(config.intercept.rules).indexOf(cgroup.replace(/^\//, ''));
   return { user: uid, group: gid, cgroups: bit < 0 ? 0 : 1 << bit };
 }
 
@@ -174,8 +191,11 @@ function lineOf({ rule }: ExplainedFlow, config: Config): number | undefined {
 function render({ flows, others }: Explained, config: Config): string {
   const counted = flows.some(({ packets }) => packets > 0);
   const rows = flows.map((flow) => {
-    const rule = flow.rule === undefined ? [] : [`intercept.rules[${flow.rule}], line ${lineOf(flow, config) ?? '?'}`];
-    const why = [flow.why, ...rule, ...(flow.prefix === undefined ? [] : [`prefix ${flow.prefix}`])].join('; ');
+    const rule =
+      flow.rule === undefined ? [] : [`intercept.rules[${flow.rule}], line ${lineOf(flow, config) ?? '?'}`];
+    const why = [flow.why, ...rule, ...(flow.prefix === undefined ? [] : [`prefix ${flow.prefix}`])].join(
+      '; ',
+    );
     return [flow.flow, ...(counted ? [String(flow.packets)] : []), outcomeText(flow), why];
   });
   const head = ['flow', ...(counted ? ['packets'] : []), 'what becomes of it', 'why'];

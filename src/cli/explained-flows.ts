@@ -3,7 +3,14 @@ import type { CapturedPacket } from '../capture/pcapng.js';
 import { findPacket } from '../capture/link-layer.js';
 import { formatAddress } from '../io/address.js';
 import { explainPacket, type Explanation, type Outcome, type Who, type World } from '../intercept/explain.js';
-import { hasPorts, PacketInfo, PARSE_OK, PARSE_REJECTS, parseHead, parsePacket } from '../intercept/packet.js';
+import {
+  hasPorts,
+  PacketInfo,
+  PARSE_OK,
+  PARSE_REJECTS,
+  parseHead,
+  parsePacket,
+} from '../intercept/packet.js';
 import { PROTOCOL_NAMES } from '../agent/config/protocols.js';
 
 export interface ExplainedFlow extends Omit<Explanation, 'outcome'> {

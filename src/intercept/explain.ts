@@ -13,7 +13,13 @@ import { ORIGIN_DEFAULT, ORIGIN_DSCP, SERVICE_NAMES } from './services.js';
 
 /** Whom an address belongs to. */
 export type AddressOwner =
-  | { readonly kind: 'node'; readonly name: string; readonly nodeId: number; readonly prefix: string; readonly isSelf: boolean }
+  | {
+      readonly kind: 'node';
+      readonly name: string;
+      readonly nodeId: number;
+      readonly prefix: string;
+      readonly isSelf: boolean;
+    }
   /** An address of the overlay that no known certificate has. */
   | { readonly kind: 'nobody'; readonly prefix: string }
   | { readonly kind: 'outside' };
@@ -102,7 +108,10 @@ function toOutside(world: World, info: PacketInfo, who: Who, from: AddressOwner)
   const { exit } = world;
   if (exit !== undefined) return ruled(verdict, exit);
   return verdict.rule < 0
-    ? { outcome: 'direct', why: "none of the overlay's prefixes, and no rule matches: sent as without the agent" }
+    ? {
+        outcome: 'direct',
+        why: "none of the overlay's prefixes, and no rule matches: sent as without the agent",
+      }
     : {
         outcome: 'reject',
         rule: verdict.rule,
@@ -125,7 +134,10 @@ function ruled(verdict: Verdict, node: string): Explanation {
 }
 
 function whyService({ origin, rule }: Verdict): string {
-  const from = { [ORIGIN_DSCP]: 'service by its DSCP', [ORIGIN_DEFAULT]: "service by its protocol's default" }[origin];
+  const from = {
+    [ORIGIN_DSCP]: 'service by its DSCP',
+    [ORIGIN_DEFAULT]: "service by its protocol's default",
+  }[origin];
   const match = rule < 0 ? 'no rule matches' : 'a rule matches';
   return from === undefined ? match : `${match}; ${from}`;
 }

@@ -31,10 +31,16 @@ export interface KnownWorld extends World {
  * `certificates`: files, or folders of them; by default the folder of this node's own. Certificates that aren't nodes', or that no trusted root
  * signed, are passed over in folders; a file that is named has to be one. Throws ConfigError.
  */
-export function knownWorld(config: Config, certificates: readonly string[] | undefined, wall: number): KnownWorld {
+export function knownWorld(
+  config: Config,
+  certificates: readonly string[] | undefined,
+  wall: number,
+): KnownWorld {
   const identity = loadIdentity(config, wall);
   const self = identity.verified.certificate;
-  const others = (certificates ?? [dirname(config.pki.cert)]).flatMap((path) => certificatesAt(path, identity, wall));
+  const others = (certificates ?? [dirname(config.pki.cert)]).flatMap((path) =>
+    certificatesAt(path, identity, wall),
+  );
   const nodes = [self, ...others.filter(({ nodeId }) => nodeId !== self.nodeId)];
   const overlay = identity.trust.overlayPrefixes;
   const { mode, participants, fallback, exit, rules } = config.intercept;

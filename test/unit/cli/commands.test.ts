@@ -85,6 +85,7 @@ describe('usage', () => {
       'ping',
       'capture',
       'trace',
+      'explain',
       'doctor',
       'ca',
     ]) {

@@ -51,7 +51,11 @@ describe('one flow', () => {
     ['split', ['tcp', '[fd77::2]:5432'], 'a rule matches; intercept.rules[0], line 6; prefix fd77::2/128'],
     ['split', ['udp', '10.77.0.2:9'], 'dropped'],
     ['split', ['udp', '10.77.0.2:10'], 'refused with an ICMP error'],
-    ['split', ['icmp', '10.77.0.9'], "no known certificate has the address, which lies in the overlay's 10.77.0.0/16"],
+    [
+      'split',
+      ['icmp', '10.77.0.9'],
+      "no known certificate has the address, which lies in the overlay's 10.77.0.0/16",
+    ],
     ['split', ['tcp', '10.77.0.2:22', '--user', 'daemon'], 'intercept.rules[3], line 9'],
     ['split', ['tcp', '10.77.0.2:22', '--from', '192.0.2.1'], "its source is none of this node's"],
     ['split', ['tcp', '192.0.2.1:80'], 'never meets the agent in mode split'],
@@ -88,7 +92,10 @@ describe('one flow', () => {
 describe('a capture', () => {
   const udp = (from: string, to: string, port: number, extra = 0): Uint8Array => {
     const end = (address: string, at: number) => ({ address: parseAddress(address)!, port: at });
-    return Buffer.concat([wrapDatagram(end(from, 4000), end(to, port), 0, new Uint8Array(9)), new Uint8Array(extra)]);
+    return Buffer.concat([
+      wrapDatagram(end(from, 4000), end(to, port), 0, new Uint8Array(9)),
+      new Uint8Array(extra),
+    ]);
   };
   const file = (...frames: Uint8Array[]): string => {
     const name = join(directory, 'seen.pcapng');
