@@ -3,8 +3,11 @@ import { join } from 'node:path';
 import { firstAnswer, forward, ip, on, start, until } from '../lib/net.mjs';
 
 const overlay = (host) => `10.65.0.${host.index + 1}`;
-/** The device, and the UDP port, of a host's link to a neighbour. */
-const deviceOf = (host, other) => `bb${host.name}${other.name}`;
+/**
+ * The device, and the UDP port, of a host's link to a neighbour. wireguard-go has a socket by the device's name that all namespaces share, so two grounds
+ * must not use the same.
+ */
+const deviceOf = (host, other) => `bb${host.namespace.replace(/\D/g, '')}${host.name}${other.name}`;
 const portOf = (other) => 51_821 + other.index;
 
 /**

@@ -53,7 +53,7 @@ async function measureCut(contender, cut, boundMs) {
     const outage = longestOutage(flows, cutAt) / 1000;
     const { streams, lost } = await endFlows(flows);
     const [stream] = streams;
-    const isWhole = isRestored && stream?.ended === 'end' && stream.inOrder && lost === '';
+    const isWhole = isRestored && ['end', 'open'].includes(stream?.ended) && stream.inOrder && lost === '';
     return {
       relay: relay.name,
       isRestored,

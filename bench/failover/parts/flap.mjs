@@ -19,7 +19,7 @@ export const flap = {
     const times = quick ? 5 : 30;
     const measured = await onGround(diamond, causewayWith(''), (made) => cutManyTimes(made, times, log));
     const { outages, streams, lost, loops, relayed, duplicates } = measured;
-    const whole = streams.filter(({ ended, inOrder }) => ended === 'end' && inOrder).length;
+    const whole = streams.filter(({ ended, inOrder }) => ['end', 'open'].includes(ended) && inOrder).length;
     const longest = Math.max(...streams.map((stream) => stall(stream, 0))) / 1000;
     return {
       tables: [
