@@ -136,6 +136,7 @@ describe(`the data path fed with nonsense (seed ${SEED})`, () => {
       rig.near.datagrams.length +
       rig.side.datagrams.length +
       rig.linkFrames.length +
+      rig.paths.length +
       rig.answers.length +
       rig.refusals.length;
     for (let round = 0; round < 12_000; round++) {

@@ -72,15 +72,15 @@ describe(`between two workers (seed ${SEED})`, () => {
     }
   });
 
-  it('a blackhole of 300 ms, too short for the link to go down, costs nothing but time', () => {
+  it('a blackhole of 150 ms, too short for the link to go down, costs nothing but time', () => {
     for (const seed of SEEDS) {
       const pair = open();
       feed(pair, 0, 500, 2 * MS);
       const way = seed % 2 === 0 ? '192.0.2.1' : '192.0.2.2';
       pair.passes = ({ source }) => source.address !== way;
-      feed(pair, 500, 650, 2 * MS);
+      feed(pair, 500, 575, 2 * MS);
       pair.passes = () => true;
-      feed(pair, 650, 1500, 2 * MS);
+      feed(pair, 575, 1500, 2 * MS);
       rest(pair, 2 * SECOND);
       expect(pair.take('a', 'down')).toEqual([]);
       expect(arrived(pair)).toEqual(range(0, 1500));

@@ -35,7 +35,7 @@ const WITHOUT_TUN = ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs none /dev/net 
 const cases: Record<string, Case> = {
   'an unknown key': wrong(
     { more: 'lissen: {port: 1}' },
-    /^\S+a\.yaml:7:1: lissen: unknown key; did you mean "listen"\?$/,
+    /^\S+a\.yaml:8:1: lissen: unknown key; did you mean "listen"\?$/,
   ),
   'a mistyped value': wrong(
     { listen: '{port: seventy}' },
