@@ -95,9 +95,10 @@ describe.skipIf(!usable)('a redundant flow (needs root, /dev/net/tun and a build
     const isOver = new Promise((resolve) => receiver.on('close', resolve));
     await isReady;
     const sender = inside('a', 'send', '10.77.0.4', String(port), String(tos));
+    const isSent = new Promise((resolve) => sender.on('close', resolve));
     await new Promise((resolve) => setTimeout(resolve, PACKETS * 2.5));
     await during();
-    await new Promise((resolve) => sender.on('close', resolve));
+    await isSent;
     await isOver;
     return text.split('\n').slice(1, -1).map(Number);
   }
