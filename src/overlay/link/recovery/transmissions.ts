@@ -29,6 +29,8 @@ const GRANULARITY = 1_000;
 const INITIAL_RTT = 100_000;
 /** Longest that backing off makes the wait for the next probe: a frame lives a second. Tuned. */
 const MAX_PROBE_WAIT = 250_000;
+/** Longest wait for a probe whatever the round trip seems to be: a frame lives no longer, and late acknowledgements could stretch it without end. */
+const PROBE_WAIT_BOUND = 1_000_000;
 /** A lost transmission is remembered for so many round trips, but not less than so long, so that a late arrival is known. Tuned. */
 const LOST_KEPT_ROUNDS = 4;
 const LOST_KEPT_LEAST = 100_000;
@@ -444,10 +446,11 @@ export class Transmissions {
   /** Probe timeout (RFC 9002 §6.2.1) after the last transmission or the last probe's own time, doubled by each in a row. */
   private probeAt(): number {
     const { rtt } = this;
-    const wait =
+    const estimate =
       rtt.smoothed === 0
         ? 3 * INITIAL_RTT
         : rtt.smoothed + Math.max(GRANULARITY, 4 * rtt.variation) + this.maxAckDelay;
+    const wait = Math.min(PROBE_WAIT_BOUND, estimate);
     const backedOff = Math.min(Math.max(wait, MAX_PROBE_WAIT), wait * 2 ** Math.min(this.probesInRow, 16));
     return Math.max(this.lastSentAt, this.probedAt) + backedOff;
   }

@@ -363,6 +363,18 @@ describe('a probe', () => {
     expect(rig.core.nextTimeout() - rig.now).toBe(250 * MS);
   });
 
+  it('never waits longer than a second, however late the acknowledgements came', () => {
+    const rig = warm();
+    for (let i = 0; i < 10; i++) {
+      const [number] = rig.send([1]);
+      rig.now += 8 * 1000 * MS;
+      rig.ack([number!]);
+    }
+    rig.send([1]);
+    expect(rig.core.rtt.smoothed).toBeGreaterThan(2 * 1000 * MS);
+    expect(rig.core.nextTimeout() - rig.now).toBe(1000 * MS);
+  });
+
   it('isn’t asked for when nothing but given-up frames is under way: their bytes are settled', () => {
     const rig = warm();
     rig.send([1, 2]);
