@@ -46,6 +46,7 @@ import {
 import { endpointKey } from './endpoint.js';
 import { incomingFlows, outgoingFlow, type RedundancyTo, type WayTo } from './flow-status.js';
 import type { FromWorker, WorkerReport } from './messages.js';
+import { routeStatus } from './route-status.js';
 import type { Ready, WorkerPort } from './worker/port.js';
 
 interface Attached {
@@ -132,7 +133,7 @@ export class AgentControl implements AgentApi {
       },
       counters: counted(report, agent),
       refusals: this.refused(report.refusals),
-      warnings: [...warnings, ...expiryWarning(secondsLeft)],
+      warnings: [...warnings, ...expiryWarning(secondsLeft), ...agent.router.troubles],
     };
   }
 
@@ -157,6 +158,10 @@ export class AgentControl implements AgentApi {
         rttBaseMicros: link.baseRttMicros || null,
         sinceSeconds: link.sinceMicros / 1e6,
         pathMtu: link.datagramMax === null ? null : link.datagramMax + headersOf(link.endpoint.host),
+        health: link.health,
+        healthSinceSeconds: link.healthMicros / 1e6,
+        lossOut: link.lossOut,
+        lossIn: link.lossIn,
         sent: { packets: link.packetsSent, bytes: link.bytesSent },
         received: { packets: link.packetsReceived, bytes: link.bytesReceived },
         sessionAgeSeconds: link.sessionAgeMicros / 1e6,
@@ -168,20 +173,7 @@ export class AgentControl implements AgentApi {
 
   routes(): RouteStatus[] {
     const { agent } = this.parts();
-    const { nodes } = agent.router;
-    const nameOf = new Map(nodes.map(({ certificate }) => [certificate.nodeId, certificate.name]));
-    return nodes.flatMap(({ certificate, ways }) => {
-      const { nextHop, cost, hops } = ways[0];
-      const own = certificate.nodeId === agent.node.nodeId;
-      const reached = own || nextHop !== 0;
-      const rest = {
-        owner: certificate.name,
-        via: own || nextHop === 0 ? null : (nameOf.get(nextHop) ?? `#${nextHop}`),
-        hops: reached ? hops : null,
-        costMicros: reached ? cost : null,
-      };
-      return prefixTexts(certificate).map((prefix) => ({ prefix, ...rest }));
-    });
+    return routeStatus(agent.router.nodes, agent.node.nodeId, ({ certificate }) => prefixTexts(certificate));
   }
 
   async flows({ direction, to }: FlowsRequest): Promise<FlowStatus[]> {

@@ -39,7 +39,7 @@ export function outgoingFlow(report: FlowReport, wayTo: WayTo, redundancyTo: Red
     direction: 'out',
     ...ends(report.tuple),
     node,
-    via,
+    via: report.detour === 0 || via === null ? via : wayTo(report.detour, service).name,
     hops,
     service: undecided ? null : refused ? 'dropped' : SERVICE_NAMES[service],
     why: undecided ? null : ORIGIN_NAMES[origin],

@@ -10,6 +10,7 @@ import type { Refusal } from '../intercept/refusals.js';
 import type { InboundRule } from '../intercept/inbound.js';
 import type { NodeGroups, Rule, RulePrefix } from '../intercept/rules.js';
 import type { ServiceDefaults } from '../intercept/services.js';
+import type { Health } from '../overlay/link/quality/link-health.js';
 import type { LinkMeasure } from '../overlay/route/measure.js';
 import type { Outside } from '../overlay/forward/routes.js';
 import type { RouteTo } from '../overlay/forward/source-routes.js';
@@ -141,6 +142,12 @@ export interface LinkReport {
   sinceMicros: number;
   /** Bytes of UDP payload that pass whole; null: less than the least. */
   datagramMax: number | null;
+  health: Health;
+  /** µs in this health. */
+  healthMicros: number;
+  /** Share of records of all kinds lost of late, 0 … 1. */
+  lossOut: number;
+  lossIn: number;
   cipher: Cipher;
   sessionAgeMicros: number;
   packetsSent: number;

@@ -8,6 +8,7 @@ import type {
   PeerStatus,
   RouteStatus,
   Status,
+  WayStatus,
 } from '../control/api.js';
 import { clientOf, json, withJson, withSocket } from './context.js';
 import type { CommonOptions, Output } from './context.js';
@@ -122,32 +123,22 @@ export function renderLinks(links: LinkStatus[]): string {
   if (links.length === 0) return 'no links; "causeway peers" says why';
   const rows = links.map((link) => [
     link.peer,
-    link.state,
-    duration(link.sinceSeconds),
+    link.health,
+    duration(link.healthSinceSeconds),
     millis(link.rttMicros),
     millis(link.rttBaseMicros),
     link.pathMtu === null ? 'too small' : String(link.pathMtu),
+    `${percent(link.lossOut)} / ${percent(link.lossIn)}`,
     `${link.sent.packets} / ${bytes(link.sent.bytes)}`,
     `${link.received.packets} / ${bytes(link.received.bytes)}`,
     link.sessionAgeSeconds === null ? '–' : duration(link.sessionAgeSeconds),
     link.cipher ?? '–',
     link.endpoint,
   ]);
-  const head = [
-    'peer',
-    'state',
-    'for',
-    'rtt',
-    'least',
-    'mtu',
-    'sent',
-    'received',
-    'key age',
-    'cipher',
-    'endpoint',
-  ];
+  const names = ['peer', 'health', 'for', 'rtt', 'least', 'mtu', 'loss out / in'];
+  const head = [...names, 'sent', 'received', 'key age', 'cipher', 'endpoint'];
   const recovered = links.filter(({ recovery }) => recovery !== null);
-  const tables = [table(head, rows, [3, 4, 5, 6, 7])];
+  const tables = [table(head, rows, [3, 4, 5, 6, 7, 8])];
   if (recovered.length > 0) tables.push(renderRecovery(recovered));
   const several = links.filter(({ paths }) => paths.length > 1);
   if (several.length > 0) tables.push(renderPaths(several));
@@ -212,5 +203,28 @@ export function renderRoutes(routes: RouteStatus[]): string {
     hops === null ? '–' : String(hops),
     millis(costMicros),
   ]);
-  return table(['prefix', 'owner', 'via', 'hops', 'cost'], rows, [3, 4]);
+  const tables = [table(['prefix', 'owner', 'via', 'hops', 'cost'], rows, [3, 4])];
+  const owners = new Map(routes.filter(({ ways }) => ways.length > 0).map((route) => [route.owner, route]));
+  if (owners.size > 0) tables.push(renderWays([...owners.values()]));
+  return tables.join('\n\n');
+}
+
+/** The way to each owner by service; what a packet of it is expected to take is its cost. */
+function renderWays(routes: readonly RouteStatus[]): string {
+  const rows = routes.flatMap(({ owner, ways }) =>
+    ways.map(({ service, second, why, ...way }) => [
+      owner,
+      service,
+      ...wayCells(way),
+      ...(second === null ? ['–', '–', '–', '–', '–'] : wayCells(second)),
+      why,
+    ]),
+  );
+  const head = ['to', 'service', 'via', 'hops', 'cost', 'rtt', 'loss'];
+  const more = ['second best', 'hops', 'cost', 'rtt', 'loss', 'chosen because'];
+  return table([...head, ...more], rows, [3, 4, 5, 6, 8, 9, 10, 11]);
+}
+
+function wayCells({ via, hops, costMicros, rttMicros, loss }: WayStatus): string[] {
+  return [via, String(hops), millis(costMicros), millis(rttMicros), percent(loss)];
 }

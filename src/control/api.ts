@@ -118,6 +118,7 @@ export interface PeerStatus {
 }
 
 export type LinkState = 'up' | 'down';
+export type LinkHealth = 'good' | 'lossy' | 'slow' | 'mtu' | 'down';
 
 /** One of the ways to a peer. */
 export interface PathStatus {
@@ -144,6 +145,12 @@ export interface LinkStatus {
    * is larger goes in pieces. Null: none of 1280 bytes gets there, so only small packets pass.
    */
   pathMtu: number | null;
+  /** `lossy`: over 2 %; `slow`: round trips 25 % and 5 ms over the least; `mtu`: only small packets pass. */
+  health: LinkHealth;
+  healthSinceSeconds: number;
+  /** Shares of all that was sent, to the peer and by it, that was lost of late. */
+  lossOut: number;
+  lossIn: number;
   sent: Traffic;
   received: Traffic;
   /** Since the newest key exchange. */
@@ -203,10 +210,34 @@ export interface RouteStatus {
   prefix: string;
   /** Node that owns it. */
   owner: string;
-  /** Next hop's name, null for this node's own, and where there is no way (then `hops` is null too). */
+  /** Next hop's name for best-effort packets, null for this node's own, and where there is no way (then `hops` is null too). */
   via: string | null;
   hops: number | null;
   costMicros: number | null;
+  /** By service; empty for this node's own, and where there is no way. */
+  ways: RouteWay[];
+}
+
+/** A path from here to an owner. */
+export interface WayStatus {
+  via: string;
+  hops: number;
+  /** Time that a packet of the service is expected to take. */
+  costMicros: number;
+  /** There and back, without queues of our own. */
+  rttMicros: number;
+  /** Share lost on the way there, if no hop repaired any. */
+  loss: number;
+  /** Of the queues behind the first link, in hops: what bulk also pays. */
+  price: number;
+}
+
+export interface RouteWay extends WayStatus {
+  service: ServiceName;
+  /** The best that begins with another neighbour. `loopFree`: bulk may take it when the best is full. */
+  second: (WayStatus & { loopFree: boolean }) | null;
+  /** Why this one was chosen. */
+  why: string;
 }
 
 export interface FlowsRequest {

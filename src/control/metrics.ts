@@ -24,6 +24,8 @@ const DIRECTION_LABELS = {
   relayed: 'relayed',
 };
 
+const HEALTHS = ['good', 'lossy', 'slow', 'mtu', 'down'] as const;
+
 export class MetricsServer {
   private readonly server: Server;
 
@@ -163,7 +165,23 @@ function addLinks(registry: Registry, links: readonly LinkStatus[]): void {
   });
   const count = (peer: string, direction: string, traffic: Traffic): void =>
     bytes.inc({ peer, direction }, traffic.bytes);
-  for (const { peer, state, rttMicros, sent, received } of links) {
+  const health = new Gauge({
+    name: 'causeway_link_health',
+    help: '1 for the health that the link has',
+    labelNames: ['peer', 'health'],
+    registers,
+  });
+  const records = new Gauge({
+    name: 'causeway_link_record_loss_ratio',
+    help: 'Share of all that was sent over the link that was lost of late',
+    labelNames: ['peer', 'direction'],
+    registers,
+  });
+  for (const link of links) {
+    const { peer, state, rttMicros, sent, received } = link;
+    for (const state of HEALTHS) health.set({ peer, health: state }, state === link.health ? 1 : 0);
+    records.set({ peer, direction: 'out' }, link.lossOut);
+    records.set({ peer, direction: 'in' }, link.lossIn);
     up.set({ peer }, state === 'up' ? 1 : 0);
     if (rttMicros !== null) rtt.set({ peer }, rttMicros / 1e6);
     count(peer, 'out', sent);

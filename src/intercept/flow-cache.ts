@@ -91,6 +91,8 @@ export interface FlowReport {
   bytesPerSecond: number;
   ageMicros: number;
   idleMicros: number;
+  /** Node id of the neighbour that was chosen for it as bulk; 0: none, it goes by the best way. */
+  detour: number;
   /** What this node sent again, and ahead of loss, over its link to the next hop. */
   retransmissions: number;
   copies: number;
@@ -103,6 +105,8 @@ export class FlowCache {
   readonly label: Uint32Array;
   /** Sequence of the flow's newest packet to its destination; -1: none yet. Whoever numbers packets writes it. */
   readonly lastSequence: Float64Array;
+  /** Node id of the neighbour that was chosen for the flow, since it is bulk; 0: none yet. Whoever chooses writes it. */
+  readonly detour: Uint32Array;
   readonly packets: Float64Array;
   readonly bytes: Float64Array;
   /** What the first hop's recovery did; whoever does it counts here. */
@@ -161,6 +165,7 @@ export class FlowCache {
     this.begun = new Uint8Array(capacity);
     const words = () => new Uint32Array(capacity);
     [this.user, this.group, this.cgroups] = [words(), words(), words()];
+    this.detour = new Uint32Array(capacity);
     [this.lastSequence, this.packets, this.bytes] = [numbers(), numbers(), numbers()];
     [this.retransmissions, this.copies] = [numbers(), numbers()];
     this.words = new Uint32Array(8 * capacity);
@@ -398,6 +403,7 @@ export class FlowCache {
     this.cgroups[flow] = 0;
     this.lastAt[flow] = now;
     this.lastSequence[flow] = NONE;
+    this.detour[flow] = 0;
     this.packets[flow] = this.bytes[flow] = this.retransmissions[flow] = this.copies[flow] = 0;
     this.windowBytes[flow] = this.rate[flow] = 0;
     this.since[flow] = this.windowAt[flow] = now;
@@ -444,6 +450,7 @@ export class FlowCache {
       rule: this.rule[flow]!,
       packets: this.packets[flow]!,
       bytes: this.bytes[flow]!,
+      detour: this.detour[flow]!,
       bytesPerSecond: this.rateNow(now, flow),
       ageMicros: now - this.since[flow]!,
       idleMicros: now - this.lastAt[flow]!,

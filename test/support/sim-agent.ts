@@ -43,6 +43,9 @@ export interface MeshEdge {
   /** Probabilities, each way. */
   loss?: number;
   duplication?: number;
+  /** Bytes a second, each way, and µs that its queue holds; what finds it full is lost. */
+  rate?: number;
+  queue?: number;
   /** Largest datagram, bytes of UDP payload. */
   mtu?: number;
   /** False swallows everything. */
@@ -60,7 +63,12 @@ export interface MeshOptions {
   mesh?: Config['mesh'];
 }
 
-const DEFAULT_EDGE = { latency: 2000, jitter: 0, loss: 0, duplication: 0, mtu: 1472, up: true };
+const DEFAULT_EDGE = {
+  ...{ latency: 2000, jitter: 0, loss: 0, duplication: 0, mtu: 1472, up: true },
+  ...{ rate: Infinity, queue: 50_000 },
+};
+/** IPv4 and UDP headers. */
+const UNDERLAY_HEADERS = 28;
 
 export class SimMesh {
   readonly agents: SimAgent[] = [];
@@ -72,6 +80,8 @@ export class SimMesh {
   tap: ((datagram: MemoryDatagram) => boolean) | undefined;
   readonly datagrams = { sent: 0, delivered: 0 };
   private readonly bound = new Map<string, (datagram: MemoryDatagram) => void>();
+  /** µs when each edge has sent what it took, by direction. */
+  private readonly busyUntil = new Map<MeshEdge, [number, number]>();
   private sent = 0;
 
   private constructor(
@@ -183,12 +193,27 @@ export class SimMesh {
     if (!edge || this.tap?.(datagram) === false) return;
     const { latency, jitter, loss, duplication, mtu, up } = { ...DEFAULT_EDGE, ...edge };
     if (!up || edge.mute === from || datagram.bytes.length > mtu || sim.random.chance(loss)) return;
+    const queued = this.enqueue(edge, edge.a === from ? 0 : 1, datagram.bytes.length + UNDERLAY_HEADERS);
+    if (queued === undefined) return;
     for (let copies = sim.random.chance(duplication) ? 2 : 1; copies > 0; copies--) {
-      sim.after(latency + sim.random.integer(jitter + 1), () => {
+      sim.after(queued + latency + sim.random.integer(jitter + 1), () => {
         this.datagrams.delivered++;
         this.bound.get(`${datagram.destination.address} ${datagram.destination.port}`)?.(datagram);
       });
     }
+  }
+
+  /** µs until an edge of finite rate has sent so many bytes more; undefined where its queue is full. */
+  private enqueue(edge: MeshEdge, direction: 0 | 1, bytes: number): number | undefined {
+    const { rate, queue } = { ...DEFAULT_EDGE, ...edge };
+    if (rate === Infinity) return 0;
+    const busy = this.busyUntil.get(edge) ?? [0, 0];
+    const { now } = this.sim;
+    const waiting = Math.max(0, busy[direction] - now);
+    if (waiting > queue) return undefined;
+    busy[direction] = now + waiting + (bytes * 1e6) / rate;
+    this.busyUntil.set(edge, busy);
+    return busy[direction] - now;
   }
 }
 

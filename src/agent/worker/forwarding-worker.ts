@@ -310,6 +310,7 @@ export class ForwardingWorker implements DataPathShell {
         neighbour.up = true;
         neighbour.since = now;
         neighbour.quality.resume();
+        neighbour.quality.judge(now, true, neighbour.link.isBlocked);
         this.hops.resume(neighbour);
         this.tellMoved(neighbour);
         post({ type: 'up', peer, rttMicros: event.rtt });
@@ -317,6 +318,7 @@ export class ForwardingWorker implements DataPathShell {
       case 'down':
         neighbour.up = false;
         neighbour.since = now;
+        neighbour.quality.judge(now, false, false);
         this.hops.suspend(now, neighbour);
         post({ type: 'down', peer, reason: event.reason });
         return;
@@ -324,11 +326,12 @@ export class ForwardingWorker implements DataPathShell {
         this.tellMoved(neighbour);
         this.noteLoad(now, neighbour);
         neighbour.quality.roundTrip(now, event.rtt, event.base, event.latest);
+        neighbour.quality.judge(now, neighbour.up, neighbour.link.isBlocked);
         post({ type: 'measured', peer, measure: neighbour.quality.measure(now) });
         return;
       case 'tally':
         neighbour.quality.tally(now, { ...event, sealed: (event.sealed - neighbour.pathsSealed) >>> 0 });
-        neighbour.link.watch(neighbour.quality.loss > 0);
+        neighbour.link.watch(now, neighbour.quality.loss > 0);
         post({ type: 'measured', peer, measure: neighbour.quality.measure(now) });
         return;
       case 'message':
@@ -363,8 +366,15 @@ export class ForwardingWorker implements DataPathShell {
     now: number,
     { link, quality, bytesSent, bytesReceived, hop, slot }: NeighbourEntry,
   ): void {
-    quality.load(now, bytesSent + bytesReceived, hop?.outbound.queue.packets ?? 0);
+    const controlled = hop?.outbound.reliable.deliveredBytes ?? 0;
+    quality.load(now, bytesSent + bytesReceived - controlled, hop?.outbound.queue.packets ?? 0);
     quality.excuse(this.sender.takeRefused(slot) + link.takeLostProbes());
+  }
+
+  private noteArrivals(now: number, neighbour: NeighbourEntry): void {
+    const tally = this.neighbours.tally(neighbour);
+    neighbour.quality.arrivals(now, tally);
+    neighbour.link.count(tally);
   }
 
   /** After any input: sends what links have become due to send, arms the timer for what comes next. */
@@ -396,7 +406,7 @@ export class ForwardingWorker implements DataPathShell {
   /** Sends a link's own frames, and acknowledgements that found no data to ride on. */
   private transmit(now: number, neighbour: NeighbourEntry): void {
     const { control } = this;
-    if (neighbour.link.wantsHello) neighbour.link.count(this.neighbours.tally(neighbour));
+    if (neighbour.link.wantsHello) this.noteArrivals(now, neighbour);
     const limit = control.at + LINK_BODY_MAX;
     for (;;) {
       let end = control.at + neighbour.link.transmit(now, control.view, control.at, limit);

@@ -31,7 +31,6 @@ export interface NeighbourEntry extends Neighbour {
   due: number;
   /** Key slots and receiver indexes by session. */
   readonly held: Map<number, { keys: number[]; indexes: number[]; windows: ReplayWindow[] }>;
-  readonly quality: LinkQuality;
   /** What came in sessions of this link that are gone. */
   past: Tally;
 }
@@ -208,7 +207,7 @@ export class Neighbours {
       since: now,
       sessionSince: now,
       held: new Map(),
-      quality: new LinkQuality(),
+      quality: new LinkQuality(now),
       past: NOTHING,
       packetsSent: 0,
       bytesSent: 0,

@@ -10,7 +10,7 @@ import type { NeighbourEntry } from './neighbours.js';
 
 /** `endpoints`: the socket's. */
 export function linkReport(now: number, neighbour: NeighbourEntry, endpoints: Uint32Array): LinkReport {
-  const { nodeId, name, up, slot, link, since, cipher, sessionSince, hop } = neighbour;
+  const { nodeId, name, up, slot, link, since, cipher, sessionSince, hop, quality } = neighbour;
   return {
     peer: nodeId,
     name,
@@ -21,6 +21,10 @@ export function linkReport(now: number, neighbour: NeighbourEntry, endpoints: Ui
     baseRttMicros: link.baseRtt,
     sinceMicros: now - since,
     datagramMax: link.isBlocked ? null : link.datagramMax,
+    health: quality.health.state,
+    healthMicros: now - quality.health.since,
+    lossOut: quality.loss,
+    lossIn: quality.lossFromPeer,
     cipher,
     sessionAgeMicros: now - sessionSince,
     packetsSent: neighbour.packetsSent,

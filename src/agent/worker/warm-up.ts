@@ -244,7 +244,10 @@ function tables(i: number): ArrayBuffer[] {
       notBefore: 0,
       notAfter: 0,
     },
-    ways: METRICS.map(() => ({ nextHop: nodeId, cost: 1, hops: 1, rtt: 1, loss: 0 })),
+    ways: METRICS.map(() => ({
+      ...{ nextHop: nodeId, cost: 1, hops: 1, rtt: 1, loss: 0, price: 0 },
+      ...{ second: undefined, isLoopFree: false },
+    })),
   }));
   const prefixes = nodes.map((node, owner) => ({
     bytes: address(node.certificate.nodeId),

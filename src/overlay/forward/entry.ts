@@ -42,6 +42,7 @@ import {
 } from '../wire/routed.js';
 import type { Beyond } from './beyond.js';
 import { type Counters, INNER_DROPS } from './counters.js';
+import { Detours } from './detours.js';
 import type { Hops } from './hops.js';
 import type { IcmpWriter } from './icmp-writer.js';
 import type { Neighbour } from './neighbour.js';
@@ -109,6 +110,7 @@ export class Entry {
     group: NO_SENDER,
     cgroups: 0,
   };
+  private readonly detours: Detours;
   private readonly decided: Decided;
   private readonly routedRun: RoutedRun;
   private readonly stored: StoredEntry;
@@ -127,6 +129,7 @@ export class Entry {
   ) {
     const { capacity } = parts.read;
     this.classify = classify;
+    this.detours = new Detours(parts.flows);
     this.decided = new Decided(capacity);
     this.routedRun = new RoutedRun(this.decided, parts.flows, parts.self, parts.epoch);
     this.stored = new StoredEntry(parts, this.decided, this.routedRun);
@@ -243,7 +246,10 @@ export class Entry {
       if (service === SERVICE_REJECTED) icmp.answer(now, read, i, info, 'prohibited');
       return false;
     }
-    const next = destination?.next[service];
+    const next =
+      destination && service === SERVICE_RELIABLE
+        ? this.detours.next(flow, destination)
+        : destination?.next[service];
     const isSpread =
       service === SERVICE_REDUNDANT &&
       destination !== undefined &&

@@ -1,4 +1,5 @@
 import type { Hop } from './hops.js';
+import type { LinkQuality } from '../link/quality/link-quality.js';
 import type { Link } from '../link/link.js';
 import type { PieceJoiner } from '../link/path/piece-joiner.js';
 
@@ -20,6 +21,7 @@ export interface Neighbour {
   readonly link: Link;
   /** The ways to it; the endpoint in its slot is the active one. */
   readonly paths: { heard(now: number): void };
+  readonly quality: LinkQuality;
   /** What recovers frames between us and it; undefined until there were any. */
   hop: Hop | undefined;
   /** Of what it splits; undefined until there was a piece. */

@@ -18,6 +18,11 @@ export interface Destination {
   readonly nodeId: number;
   /** The next hop by service (all that four bits can name); undefined while there is no path. */
   readonly next: (Neighbour | undefined)[];
+  /** Another neighbour that reliable frames may be given, without a loop. */
+  alternate: Neighbour | undefined;
+  /** What bulk pays for either way behind its first link, and for the hops, in hops. */
+  bulk: number;
+  alternateBulk: number;
   /** µs, there and back by the reliable service's path; NO_COST where there is no path. */
   rtt: number;
   sequence: number;
@@ -49,10 +54,16 @@ export class Routes {
   resolve(): void {
     const { tables } = this;
     if (!tables) return;
-    for (const { next } of this.byId.values()) next.fill(undefined);
+    for (const destination of this.byId.values()) {
+      destination.next.fill(undefined);
+      destination.alternate = undefined;
+    }
     this.byIndex.forEach((destination, i) => {
       for (let service = 0; service < SERVICES; service++)
         destination.next[service] = this.neighbours.get(tables.nextHop(i, service));
+      destination.alternate = this.neighbours.get(tables.alternate(i));
+      destination.bulk = tables.bulk(i);
+      destination.alternateBulk = tables.alternateBulk(i);
       destination.rtt = tables.rtt(i);
     });
   }
@@ -114,7 +125,10 @@ export class Routes {
     let destination = this.byId.get(nodeId);
     if (!destination) {
       const next = new Array<Neighbour | undefined>(SERVICES).fill(undefined);
-      destination = { nodeId, next, rtt: NO_COST, sequence: 0, usedSequence: 0 };
+      destination = {
+        ...{ nodeId, next, alternate: undefined, bulk: 0, alternateBulk: 0 },
+        ...{ rtt: NO_COST, sequence: 0, usedSequence: 0 },
+      };
       this.byId.set(nodeId, destination);
     }
     return destination;

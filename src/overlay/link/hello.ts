@@ -42,7 +42,9 @@ const LATE = 100 * MS;
 const GRACE = 300 * MS;
 /** Answers to a peer's hellos lie at least this far apart. */
 const ANSWER_GAP = 5 * MS;
-/** Hellos of a link that loses some. */
+/** Hellos of a link that loses some: at first, to know soon how many, and later. */
+const ALARM_SPELL = 3000 * MS;
+const ALARM_INTERVAL = 20 * MS;
 const LOSSY_INTERVAL = 200 * MS;
 /** How long a peer's word that it is busy holds. */
 const PEER_BUSY = 500 * MS;
@@ -95,8 +97,8 @@ export class HelloMachine {
   private current: HelloState;
   /** A hello is to be sent now. */
   wanted = true;
-  /** Towards the peer records are lost: what hellos show of it is wanted sooner. */
-  isLossy = false;
+  /** Since when records are lost towards the peer, so that what hellos show of it is wanted sooner; undefined: none are. */
+  private lossySince: number | undefined;
   private number = 0;
   private sentAt = -Infinity;
   private receivedAt: number;
@@ -151,6 +153,12 @@ export class HelloMachine {
   /** An authentic record arrived. As cheap. Never brings `nextTimeout` forward. */
   noteReceived(now: number): void {
     this.receivedAt = now;
+  }
+
+  /** Whether records are lost towards the peer. `nextTimeout` may change. */
+  watch(now: number, isLossy: boolean): void {
+    if (!isLossy) this.lossySince = undefined;
+    else this.lossySince ??= now;
   }
 
   /** Something says that the peer can't be reached: it is probed. `isTrusted`: nobody could have forged it, as anyone can an ICMP error. */
@@ -213,7 +221,7 @@ export class HelloMachine {
   }
 
   private get mayLose(): boolean {
-    return this.isLossy || this.lossSeen >= LOSSY;
+    return this.lossySince !== undefined || this.lossSeen >= LOSSY;
   }
 
   private noteLoss(missing: number): void {
@@ -340,9 +348,12 @@ export class HelloMachine {
   }
 
   private nextRegular(): number {
+    const { lossySince } = this;
+    if (lossySince !== undefined && this.sentAt - lossySince < ALARM_SPELL)
+      return this.sentAt + ALARM_INTERVAL;
     const soon = this.sentAt + BUSY_INTERVAL;
     if (this.isBusyAt(soon) || soon < this.peerBusyUntil) return soon;
-    return this.isLossy ? this.sentAt + LOSSY_INTERVAL : nextTick(this.sentAt);
+    return lossySince !== undefined ? this.sentAt + LOSSY_INTERVAL : nextTick(this.sentAt);
   }
 
   private nextSilenceProbe(): number {

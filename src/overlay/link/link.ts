@@ -171,8 +171,8 @@ export class Link {
   }
 
   /** The link towards the peer loses records: hellos are to show sooner how many. */
-  watch(isLossy: boolean): void {
-    this.hello.isLossy = isLossy;
+  watch(now: number, isLossy: boolean): void {
+    this.hello.watch(now, isLossy);
   }
 
   /** Something says that the peer can't be reached. `isTrusted`: it isn't an ICMP error, which anyone can forge. */

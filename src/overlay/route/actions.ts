@@ -25,6 +25,12 @@ export type RouterDrop =
   | 'no-certificate'
   /** Not examined: this neighbour sent too much that did not verify. */
   | 'neighbour-distrusted'
+  /** Likewise: it sent more than anyone could need to hear. What it was is asked for again later. */
+  | 'neighbour-flood'
+  /** A record of an epoch, which is seconds since 1970, that is more than a day ahead. */
+  | 'record-future'
+  /** A newer certificate of a name whose holder, by an older one with another key, is there. */
+  | 'name-held'
   /** A neighbour that asks for too much. */
   | 'request-limit';
 
@@ -45,6 +51,8 @@ export type RouterNotice =
       readonly winner: string;
       readonly loser: string;
     }
+  /** Two nodes with one name are there: the one with the older certificate keeps it until one leaves. `own`: it is this node's. */
+  | { readonly kind: 'name-conflict'; readonly name: string; readonly own: boolean }
   /** The mesh held a newer record of this node than this run had made: from now on `epoch` counts, and is to be persisted. */
   | { readonly kind: 'epoch-overtaken'; readonly epoch: number }
   /** The mesh holds a newer certificate of this node than this node has. */

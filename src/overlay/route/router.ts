@@ -25,7 +25,7 @@
  */
 import type { RouterAction, RouterCounters, RouterDrop } from './actions.js';
 import { readU32, sameBytes } from './bytes.js';
-import type { CertificateCheck, Prefix, RouterSelf } from './identity.js';
+import type { CertificateCheck, Prefix, RouteCertificate, RouterSelf } from './identity.js';
 import type { CertificateEntry, RecordEntry } from './lsdb.js';
 import { LinkStateDatabase, sameLinks } from './lsdb.js';
 import type { ControlMessage, DigestRow, RequestRow } from './messages.js';
@@ -90,10 +90,16 @@ export class Router {
   private readonly wanted: Wanted;
   private readonly table: RoutingTable;
   private readonly neighbours = new Map<number, Neighbour>();
+  /** The same, and those whose link went down of late: nobody gets a new budget by coming again. */
+  private readonly budgets = new Map<number, Neighbour>();
   /** Latest record of an origin, and from whom, that waits for its certificate. */
   private readonly waiting = new Map<number, { message: RecordMessage; peer: number }>();
   /** Verified records that wait for their origin's rate limit. */
   private readonly deferred = new Map<number, { entry: RecordEntry; peer: number }>();
+  /** Certificates of names that others hold, by node id. */
+  private readonly rivals = new Map<number, { der: Uint8Array; message: Uint8Array; peer: number }>();
+  /** Names that two nodes have: whether it is this node's own, and when that was seen last, µs. */
+  private readonly contested = new Map<string, { own: boolean; seen: number }>();
   private readonly originRates = new Map<number, TokenBucket>();
   private readonly ownRate: TokenBucket;
   private version: Version;
@@ -106,6 +112,7 @@ export class Router {
     deferred: Infinity,
   };
   private lastPathRun = -Infinity;
+  private publishedAt = -Infinity;
   private mustPublish = false;
   /** What the record says for a mesh that forms itself. */
   private forming: Forming | undefined;
@@ -143,6 +150,16 @@ export class Router {
     return this.version.epoch;
   }
 
+  /** Names that two nodes have, and prefixes that two certificates claim: what `causeway status` warns of. */
+  get troubles(): readonly string[] {
+    const names = [...this.contested].map(([name, { own }]) =>
+      own
+        ? `another node has this node's name, ${name}, with a certificate of its own; the older certificate counts`
+        : `two nodes have the name ${name}; the one with the older certificate counts`,
+    );
+    return [...names, ...this.table.troubles];
+  }
+
   /** As of the last shortest-path run, ascending by node id, this node included. */
   get nodes(): readonly TableNode[] {
     return this.table.nodes;
@@ -157,11 +174,13 @@ export class Router {
   linkUp(now: number, peer: number, rtt: number): RouterAction[] {
     if (this.stopped) return [];
     this.wanted.forget(now, peer);
-    this.neighbours.set(peer, new Neighbour(now, this.tuning.maxNodes));
+    const neighbour = this.budgets.get(peer) ?? new Neighbour(now, this.tuning.maxNodes);
+    this.budgets.set(peer, neighbour);
+    this.neighbours.set(peer, neighbour);
     this.links.up(now, peer, rtt);
     this.send(peer, encodeCertificate(this.self, this.options.self.certificate));
     for (const bytes of encodeDigest(this.db.digest())) this.send(peer, bytes);
-    this.due.originate = Math.min(this.due.originate, now + this.tuning.gatherMicros);
+    this.due.originate = Math.min(this.due.originate, this.gathered(now));
     this.schedulePaths(now);
     return this.drain(now);
   }
@@ -253,7 +272,7 @@ export class Router {
       case 'certificate':
         return this.onCertificate(now, wall, peer, neighbour, message);
       case 'record':
-        return this.onRecord(now, peer, neighbour, message);
+        return this.onRecord(now, wall, peer, neighbour, message);
       case 'digest':
         return this.onDigest(now, peer, message.rows);
       case 'request':
@@ -276,6 +295,7 @@ export class Router {
       return this.wanted.satisfy(nodeId, WANT.certificate);
     }
     if (!neighbour.trusted(now)) return this.drop('neighbour-distrusted', peer);
+    if (!neighbour.examine(now)) return this.drop('neighbour-flood', peer);
     const check = this.options.verifyCertificate(der, wall);
     if (!check.ok) {
       neighbour.fault(now, 'certificate');
@@ -284,7 +304,14 @@ export class Router {
     const { certificate } = check;
     if (certificate.nodeId !== nodeId || nodeId === 0) return this.drop('certificate-origin', peer);
     this.wanted.satisfy(nodeId, WANT.certificate);
-    if (nodeId === this.self) return this.onOwnCertificate(certificate, peer);
+    if (nodeId === this.self) return this.onOwnCertificate(now, certificate, peer);
+    if (held !== undefined && this.isRival(held.certificate, certificate)) {
+      this.noteConflict(now, certificate.name, false);
+      if (certificate.notBefore > held.certificate.notBefore) {
+        this.rivals.set(nodeId, { der, message: whole, peer });
+        return this.drop('name-held', peer);
+      }
+    }
     const verdict = this.db.installCertificate(now, certificate, der);
     if (verdict.startsWith('collision')) {
       const names = [held!.certificate.name, certificate.name];
@@ -297,10 +324,38 @@ export class Router {
     this.table.certificatesChanged();
     this.schedulePaths(now);
     this.flood(whole, peer);
-    this.retryWaiting(now, nodeId, neighbour);
+    this.retryWaiting(now, wall, nodeId, neighbour);
   }
 
-  private onOwnCertificate(certificate: { name: string; notBefore: number }, peer: number): void {
+  /** Another of the same name, with a key of its own, while the holder is there. */
+  private isRival(held: RouteCertificate, other: RouteCertificate): boolean {
+    const sameKey = sameBytes(held.publicKey, other.publicKey);
+    return held.name === other.name && !sameKey && this.table.reaches(held.nodeId);
+  }
+
+  /** Said once for each name, until its holder has left or nothing was heard of the other for long. */
+  private noteConflict(now: number, name: string, own: boolean): void {
+    const known = this.contested.has(name);
+    this.contested.set(name, { own, seen: now });
+    if (known) return;
+    this.actions.push({ type: 'notice', notice: { kind: 'name-conflict', name, own } });
+  }
+
+  /** Whose holder has left, falls to who claimed it too. */
+  private releaseNames(now: number, wall: number): void {
+    const forgotten = now - this.tuning.lifetimeSeconds * 1e6;
+    for (const [name, { seen }] of this.contested) if (seen < forgotten) this.contested.delete(name);
+    for (const [nodeId, { message, der, peer }] of this.rivals) {
+      if (this.table.reaches(nodeId)) continue;
+      this.rivals.delete(nodeId);
+      this.contested.delete(this.db.certificates.get(nodeId)?.certificate.name ?? '');
+      const neighbour = this.neighbours.get(peer);
+      if (neighbour)
+        this.onCertificate(now, wall, peer, neighbour, { type: 'certificate', nodeId, der, whole: message });
+    }
+  }
+
+  private onOwnCertificate(now: number, certificate: RouteCertificate, peer: number): void {
     const own = this.ownCertificate().certificate;
     if (certificate.name !== own.name) {
       const notice = {
@@ -312,11 +367,18 @@ export class Router {
       this.actions.push({ type: 'notice', notice });
       return this.drop('certificate-collision', peer);
     }
+    if (!sameBytes(certificate.publicKey, own.publicKey)) return this.noteConflict(now, own.name, true);
     if (certificate.notBefore <= own.notBefore) return;
     this.actions.push({ type: 'notice', notice: { kind: 'own-certificate-superseded' } });
   }
 
-  private onRecord(now: number, peer: number, neighbour: Neighbour, message: RecordMessage): void {
+  private onRecord(
+    now: number,
+    wall: number,
+    peer: number,
+    neighbour: Neighbour,
+    message: RecordMessage,
+  ): void {
     const { origin, ...version } = peekVersion(message.record);
     if (origin === this.self) return this.onOwnRecord(now, peer, neighbour, message, version);
     const verdict = this.db.judge(origin, version, message.record);
@@ -329,6 +391,11 @@ export class Router {
     if (deferred !== undefined && compareVersions(deferred.entry.record, version) >= 0) return;
     const decoded = decodeRecord(message.record);
     if (!decoded.ok) return this.drop(decoded.reason, peer);
+    if (version.epoch > wall / 1000 + this.tuning.aheadSeconds) return this.drop('record-future', peer);
+    if (!neighbour.examine(now)) {
+      this.wanted.offer(now, { origin, ...version, what: WANT.record }, peer); // and not asked for at once
+      return this.drop('neighbour-flood', peer);
+    }
     const certificate = this.db.certificates.get(origin);
     if (certificate === undefined || !sameBytes(certificate.hash, decoded.value.certificate)) {
       return this.await(now, peer, decoded.value, message);
@@ -420,6 +487,8 @@ export class Router {
     if (order === 0 && held !== undefined && sameBytes(held.bytes, message.record)) return;
     const decoded = decodeRecord(message.record);
     if (!decoded.ok) return this.drop(decoded.reason, peer);
+    if (!sameBytes(decoded.value.certificate, this.ownCertificate().hash))
+      return this.drop('name-held', peer);
     if (!this.verify(now, peer, neighbour, this.ownCertificate().certificate.publicKey, message)) return;
     this.version = version;
     this.actions.push({ type: 'notice', notice: { kind: 'epoch-overtaken', epoch: version.epoch } });
@@ -442,11 +511,11 @@ export class Router {
   }
 
   /** Its certificate has come, from `neighbour`. */
-  private retryWaiting(now: number, origin: number, neighbour: Neighbour): void {
+  private retryWaiting(now: number, wall: number, origin: number, neighbour: Neighbour): void {
     const waiting = this.waiting.get(origin);
     if (waiting === undefined) return;
     this.waiting.delete(origin);
-    this.onRecord(now, waiting.peer, this.neighbours.get(waiting.peer) ?? neighbour, waiting.message);
+    this.onRecord(now, wall, waiting.peer, this.neighbours.get(waiting.peer) ?? neighbour, waiting.message);
   }
 
   /** Asks for what the neighbour has and this node lacks. The neighbour does the same with this node's digest. */
@@ -507,10 +576,18 @@ export class Router {
     else this.due.originate = this.ownRate.ready(now, least);
   }
 
+  /** When good news is told: soon, but the larger the mesh the fewer records are made of it, while all links of a node, or all of a mesh, come up. */
+  private gathered(now: number): number {
+    const { gatherMicros, gatherPerNodeMicros } = this.tuning;
+    const spacing = gatherMicros + gatherPerNodeMicros * this.db.certificates.size;
+    return Math.max(now + gatherMicros, this.publishedAt + spacing);
+  }
+
   private publish(now: number, lifetime: number): void {
     const version = nextVersion(this.version);
     if (version === undefined) return;
     this.version = version;
+    this.publishedAt = now;
     this.mustPublish = this.mustWarn = false;
     const certificate = this.ownCertificate().hash;
     const { forming } = this;
@@ -546,6 +623,8 @@ export class Router {
 
   private sweep(now: number, wall: number): void {
     this.due.sweep = now + this.tuning.sweepMicros;
+    for (const peer of this.budgets.keys()) if (!this.neighbours.has(peer)) this.budgets.delete(peer);
+    this.releaseNames(now, wall);
     const gone = this.db.expire(now, wall, this.self);
     for (const origin of gone) {
       this.originRates.delete(origin);

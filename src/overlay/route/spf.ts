@@ -43,14 +43,6 @@ export interface Paths {
   readonly order: Int32Array;
 }
 
-/** Sums over the paths, by node. */
-export interface Totals {
-  /** µs, there and back. */
-  readonly rtt: Float64Array;
-  /** Share lost on the way there, if no hop repaired any, 0 … 1. */
-  readonly loss: Float64Array;
-}
-
 /**
  * The graph of links that both ends list. `ids` ascend; `linksOf[i]` are those of node `ids[i]`, neighbours
  * ascending, and empty for a node without a record.
@@ -138,17 +130,4 @@ export function shortestPaths(graph: Graph, costs: Float64Array, source: number)
     }
   }
   return { cost, hops, firstHop, lastEdge, before, order: order.subarray(0, settled) };
-}
-
-export function totalsOf(graph: Graph, { order, before, lastEdge }: Paths): Totals {
-  const rtt = new Float64Array(graph.nodes);
-  const loss = new Float64Array(graph.nodes);
-  for (const v of order) {
-    const edge = lastEdge[v];
-    if (edge === -1) continue;
-    const u = before[v];
-    rtt[v] = rtt[u] + graph.rtt[edge];
-    loss[v] = 1 - (1 - loss[u]) * (1 - graph.loss[edge]);
-  }
-  return { rtt, loss };
 }

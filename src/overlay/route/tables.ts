@@ -3,8 +3,8 @@
  * worker wraps a `ForwardingTables` around them. Nothing is allocated per lookup; a snapshot is never changed.
  *
  * buffers[0] nodes, columns of 32-bit words, `n` each:    words of its head: n, own index, hash slots
- *   node id · next hop by each metric (3) · cost by each, µs (3) · round trip, µs · hops · first IPv4 · first IPv6 (4) · what there is (1 IPv4, 2
- *   IPv6, 4 exit) · end of name
+ *   node id · next hop by each metric (3) · cost by each, µs (3) · round trip, µs · hops · next hop of the reliable service's alternate · price for bulk of
+ *   the best way and of the alternate · first IPv4 · first IPv6 (4) · what there is (1 IPv4, 2 IPv6, 4 exit) · end of name
  *   then `slots` words: node index + 1 by hash of the node id, 0 empty
  * buffers[1] names, UTF-8, one behind the other
  * buffers[2..5] the prefix table
@@ -14,23 +14,12 @@ import { SERVICE_RELIABLE } from '../wire/routed.js';
 import type { RouteCertificate } from './identity.js';
 import { metricOf } from './metric.js';
 import { PrefixTable } from './prefix-table.js';
-
-/** A path by one metric. */
-export interface Way {
-  /** Neighbour's node id, 0 where there is no path; the node's own id for this node itself. */
-  readonly nextHop: number;
-  /** µs, Infinity where there is no path. */
-  readonly cost: number;
-  readonly hops: number;
-  /** µs, there and back, and share lost on the way there if no hop repaired any. */
-  readonly rtt: number;
-  readonly loss: number;
-}
+import type { RankedWay, Way } from './ways.js';
 
 export interface TableNode {
   readonly certificate: RouteCertificate;
   /** In the order of METRICS. */
-  readonly ways: readonly Way[];
+  readonly ways: readonly RankedWay[];
 }
 
 export interface TablesSnapshot {
@@ -49,6 +38,9 @@ const NAMED_COLUMNS = [
   'cost2',
   'rtt',
   'hops',
+  'alternate',
+  'bulk',
+  'alternateBulk',
   'v4',
   'v60',
   'v61',
@@ -57,6 +49,8 @@ const NAMED_COLUMNS = [
   'has',
   'nameEnd',
 ] as const;
+/** Prices are in hundredths of a hop here. */
+const PRICE_UNIT = 100;
 const HAS_V4 = 1;
 const HAS_V6 = 2;
 const IS_EXIT = 4;
@@ -97,10 +91,20 @@ function nodeWords({ certificate, ways }: TableNode): number[] {
     ...ways.map(({ cost }) => Math.min(Math.round(cost), NO_COST)),
     reliable.nextHop === 0 ? NO_COST : Math.min(Math.round(reliable.rtt), NO_COST),
     reliable.hops,
+    ...alternateWords(reliable),
     v4 ? readU32(v4, 0) : 0,
     ...[0, 4, 8, 12].map((at) => (v6 ? readU32(v6, at) : 0)),
     (v4 ? HAS_V4 : 0) | (v6 ? HAS_V6 : 0) | (certificate.roles?.includes(ROLE_EXIT) ? IS_EXIT : 0),
   ];
+}
+
+function alternateWords(way: RankedWay): number[] {
+  const alternate = way.isLoopFree ? way.second : undefined;
+  return [alternate?.nextHop ?? 0, bulkWord(way), alternate ? bulkWord(alternate) : 0];
+}
+
+function bulkWord({ hops, price }: Way): number {
+  return Math.min(Math.round(PRICE_UNIT * (hops + price)), NO_COST);
 }
 
 /** A power of two, at most half full. */
@@ -191,6 +195,21 @@ export class ForwardingTables {
   /** Round trip of the reliable service's path, µs, without queues of our own; NO_COST where the node cannot be reached. */
   rtt(index: number): number {
     return this.columns.rtt[index];
+  }
+
+  /** Another neighbour that reliable frames may be given, without a loop; 0 where there is none. */
+  alternate(index: number): number {
+    return this.columns.alternate[index];
+  }
+
+  /** What bulk pays for the reliable service's path, but for the first link's queue, in hops. */
+  bulk(index: number): number {
+    return this.columns.bulk[index] / PRICE_UNIT;
+  }
+
+  /** Likewise by the alternate. */
+  alternateBulk(index: number): number {
+    return this.columns.alternateBulk[index] / PRICE_UNIT;
   }
 
   /** Of the reliable service's path. */

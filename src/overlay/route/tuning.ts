@@ -10,6 +10,10 @@ export interface RouterTuning {
   readonly farewellSeconds: number;
   /** µs to wait for more news before a record is made of good news; bad news does not wait. */
   readonly gatherMicros: number;
+  /** µs between two records made of good news alone, per node. */
+  readonly gatherPerNodeMicros: number;
+  /** Seconds that the epoch of another's record, a time, may be ahead of this node's clock. */
+  readonly aheadSeconds: number;
   /** Own records at once, and µs for each further one. */
   readonly ownBurst: number;
   readonly ownIntervalMicros: number;
@@ -42,6 +46,8 @@ export const DEFAULT_TUNING: RouterTuning = {
   lifetimeSeconds: 60 * 60,
   farewellSeconds: 60,
   gatherMicros: 10_000,
+  gatherPerNodeMicros: 1_000,
+  aheadSeconds: 24 * 60 * 60,
   ownBurst: 5,
   ownIntervalMicros: SECOND / 2,
   originBurst: 20,
@@ -50,7 +56,7 @@ export const DEFAULT_TUNING: RouterTuning = {
   pathHoldMicros: 10_000,
   pathHoldPerNodeMicros: 100,
   rttNews: { ratio: 0.25, worse: 2_000, better: 200, after: 30 * SECOND, afterMost: 600 * SECOND },
-  lossNews: { ratio: 0.4, worse: 5_000, better: 2_500, after: 30 * SECOND, afterMost: 600 * SECOND },
+  lossNews: { ratio: 0.25, worse: 5_000, better: 2_500, after: 30 * SECOND, afterMost: 600 * SECOND },
   priceNews: { ratio: 0.5, worse: 1, better: 0.5, after: 5 * SECOND, afterMost: 60 * SECOND },
   settleMicros: 5 * SECOND,
   sweepMicros: 30 * SECOND,

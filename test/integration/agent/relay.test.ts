@@ -141,7 +141,7 @@ describe.skipIf(!usable)('a chain of three (needs root, /dev/net/tun and a build
     }
     expect((await m.cli('peers')).out).toMatch(/^a +connected +called +/m);
     expect((await a.cli('peers')).out).toMatch(/^m +connected +/m);
-    expect((await a.cli('links')).out).toMatch(/^m +up +/m);
+    expect((await a.cli('links')).out).toMatch(/^m +(good|slow) +/m);
   });
 
   it('counts on the relay what it passed on, and on the ends what entered and left', async () => {

@@ -190,6 +190,10 @@ export class FakeAgent implements AgentApi {
       rttBaseMicros: 20_000,
       pathMtu: 1500,
       sinceSeconds: 60,
+      health: 'lossy' as const,
+      healthSinceSeconds: 20,
+      lossOut: 0.03,
+      lossIn: 0,
       sent: traffic(10),
       received: traffic(11),
       sessionAgeSeconds: 42,
@@ -208,9 +212,34 @@ export class FakeAgent implements AgentApi {
     return { flows: 2 };
   };
   routes = () => [
-    { prefix: '10.77.0.1/32', owner: 'a', via: null, hops: 0, costMicros: 0 },
-    { prefix: '10.77.0.3/32', owner: 'c', via: 'b', hops: 2, costMicros: 40_000 },
-    { prefix: '10.77.0.4/32', owner: 'd', via: null, hops: null, costMicros: null },
+    { prefix: '10.77.0.1/32', owner: 'a', via: null, hops: 0, costMicros: 0, ways: [] },
+    {
+      ...{ prefix: '10.77.0.3/32', owner: 'c', via: 'b', hops: 2, costMicros: 40_000 },
+      ways: [
+        {
+          ...{
+            service: 'reliable' as const,
+            via: 'b',
+            hops: 2,
+            costMicros: 40_000,
+            rttMicros: 79_000,
+            loss: 0,
+            price: 0,
+          },
+          second: {
+            via: 'd',
+            hops: 1,
+            costMicros: 55_000,
+            rttMicros: 60_000,
+            loss: 0.1,
+            price: 0,
+            loopFree: true,
+          },
+          why: 'the second loses 10.0 % instead of 0.0 %',
+        },
+      ],
+    },
+    { prefix: '10.77.0.4/32', owner: 'd', via: null, hops: null, costMicros: null, ways: [] },
   ];
   doctor = () => [{ level: 'error' as const, subject: 'peer c', message: 'no answer', remedy: 'start it' }];
   stop = () => void this.stopped++;

@@ -49,6 +49,7 @@ import { Sender } from '../../../src/overlay/forward/sender.js';
 import { SourceRoutes } from '../../../src/overlay/forward/source-routes.js';
 import { LANE_BEST_EFFORT, LANES } from '../../../src/overlay/wire/lanes.js';
 import { type EchoAnswer, SlowPath } from '../../../src/overlay/forward/slow-path.js';
+import { LinkQuality } from '../../../src/overlay/link/quality/link-quality.js';
 import { Link } from '../../../src/overlay/link/link.js';
 import { NOBODY, type OwnedPrefix, PrefixTable } from '../../../src/overlay/route/prefix-table.js';
 import { encodeTables, ForwardingTables, type TableNode } from '../../../src/overlay/route/tables.js';
@@ -546,6 +547,7 @@ export class ForwardRig {
       slot,
       sessions: new SessionSet(),
       link: new Link(() => 7, 0),
+      quality: new LinkQuality(0),
       hop: undefined,
       joiner: undefined,
       up: true,

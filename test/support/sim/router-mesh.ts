@@ -36,7 +36,7 @@ export interface MeshOptions {
   readonly nodes: number;
   readonly edges: readonly Edge[];
   readonly identities?: Identities;
-  readonly tuning?: Partial<RouterTuning>;
+  readonly tuning?: Partial<RouterTuning> | ((index: number) => Partial<RouterTuning>);
   /** What each node's certificate says beyond id and name. */
   readonly claims?: (index: number) => Partial<Claims>;
   readonly overlay?: readonly string[];
@@ -50,6 +50,8 @@ export class RouterMesh {
   readonly nodes: MeshNode[];
   readonly links: MeshLink[];
   readonly identities: Identities;
+  /** Control messages sent so far, and their bytes. */
+  readonly traffic = { messages: 0, bytes: 0 };
   private readonly byId = new Map<number, number>();
   private readonly byPair = new Map<string, MeshLink>();
 
@@ -106,7 +108,7 @@ export class RouterMesh {
   /** A new router with another epoch, without links. */
   restart(index: number, epoch: number): void {
     const node = this.nodes[index];
-    node.router = this.createRouter(node.nodeId, node.certificate, epoch);
+    node.router = this.createRouter(index, node.certificate, epoch);
     node.tables = undefined;
     node.running = true;
     this.plug(node);
@@ -166,6 +168,21 @@ export class RouterMesh {
     return differences;
   }
 
+  /** How many of the costs in the tables of `sources` aren't those of the whole mesh's shortest paths; `differences` also walks the paths. */
+  wrongCosts(sources: readonly number[]): number {
+    let wrong = 0;
+    for (const source of sources.filter((index) => this.nodes[index].running)) {
+      const truth = this.truth(source);
+      const { tables } = this.nodes[source];
+      for (const { index, nodeId } of this.nodes) {
+        const at = tables?.indexOf(nodeId) ?? -1;
+        const cost = at === -1 ? NO_COST : tables!.cost(at, SERVICE_BEST_EFFORT);
+        if (cost !== Math.min(truth[index], NO_COST)) wrong++;
+      }
+    }
+    return wrong;
+  }
+
   /** Cost to each node by the Bellman-Ford method over the links that are up. */
   private truth(source: number): number[] {
     const cost = this.nodes.map(({ index }) => (index === source ? 0 : Infinity));
@@ -192,6 +209,8 @@ export class RouterMesh {
       case 'send': {
         const peer = this.indexOf(action.peer);
         const { link, edge, up } = this.linkOf(node.index, peer);
+        this.traffic.messages++;
+        this.traffic.bytes += action.bytes.length;
         if (up) link.sendMessage(edge.a === node.index ? 0 : 1, action.bytes);
         return;
       }
@@ -220,7 +239,7 @@ export class RouterMesh {
       ...this.options.claims?.(index),
     };
     const certificate = this.identities.certificate(claims);
-    const router = this.createRouter(nodeId, certificate, 1);
+    const router = this.createRouter(index, certificate, 1);
     const node: MeshNode = {
       ...{ index, nodeId, certificate, router, tables: undefined, running: true },
       ...{ wake: () => undefined, notices: [], drops: [] },
@@ -230,7 +249,9 @@ export class RouterMesh {
     return node;
   }
 
-  private createRouter(nodeId: number, certificate: Uint8Array, epoch: number): Router {
+  private createRouter(index: number, certificate: Uint8Array, epoch: number): Router {
+    const nodeId = idOf(index);
+    const { tuning = {} } = this.options;
     const { verifyCertificate, verifySignature, sign } = this.identities;
     const options = {
       self: { nodeId, certificate, sign: (message: Uint8Array) => sign(nodeId, message) },
@@ -238,7 +259,7 @@ export class RouterMesh {
       overlay: (this.options.overlay ?? ['10.77.0.0/16']).map(prefixOf),
       verifyCertificate,
       verifySignature,
-      tuning: this.options.tuning ?? {},
+      tuning: typeof tuning === 'function' ? tuning(index) : tuning,
     };
     return new Router(options, this.sim.now, this.sim.wall);
   }

@@ -31,6 +31,7 @@ const FLOW: FlowReport = {
   bytesPerSecond: 10,
   ageMicros: 1,
   idleMicros: 1,
+  detour: 0,
   retransmissions: 0,
   copies: 0,
 };
@@ -144,6 +145,7 @@ test("a link's recovery is shown as the worker reports it, and as null where the
       ],
       cipher: 'aes-256-gcm',
     },
+    ...{ health: 'good', healthMicros: 1, lossOut: 0, lossIn: 0 },
     ...{ rttMicros: 1, baseRttMicros: 1, sinceMicros: 1, sessionAgeMicros: 1, datagramMax: 1452 },
     ...{ packetsSent: 0, bytesSent: 0, packetsReceived: 0, bytesReceived: 0 },
   };

@@ -45,6 +45,7 @@ const REPORT: FlowReport = {
   bytesPerSecond: 1000,
   ageMicros: 4_000_000,
   idleMicros: 500_000,
+  detour: 0,
   retransmissions: 1,
   copies: 2,
 };

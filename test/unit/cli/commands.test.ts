@@ -187,13 +187,16 @@ describe('with an agent', () => {
       '10.77.0.1/32  a      this node        0  0.000 ms',
       '10.77.0.3/32  c      b                2   40.0 ms',
       '10.77.0.4/32  d      no way there     –         –',
+      '',
+      'to  service   via  hops     cost      rtt  loss  second best  hops     cost      rtt    loss  chosen because',
+      'c   reliable  b       2  40.0 ms  79.0 ms   0 %  d               1  55.0 ms  60.0 ms  10.0 %  the second loses 10.0 % instead of 0.0 %',
     ]);
   });
 
   test('links are a line each', async () => {
     expect(await run('links', '-s', socket)).toBe(0);
     expect(shown()).toMatch(
-      /^b +up +1 min +20\.4 ms +20\.0 ms +1500 +10 \/ 1000 B +11 \/ 1\.1 KiB +42 s +aes-256-gcm +192\.0\.2\.2:7100$/m,
+      /^b +lossy +20 s +20\.4 ms +20\.0 ms +1500 +3\.00 % \/ 0 % +10 \/ 1000 B +11 \/ 1\.1 KiB +42 s +aes-256-gcm +192\.0\.2\.2:7100$/m,
     );
   });
 

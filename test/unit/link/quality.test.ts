@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { LinkQuality } from '../../../src/overlay/link/quality/link-quality.js';
-import { PathDelay } from '../../../src/overlay/link/quality/path-delay.js';
+import { LOAD_MUCH, LOAD_NONE, LOAD_SOME, PathDelay } from '../../../src/overlay/link/quality/path-delay.js';
 import { priceOf } from '../../../src/overlay/link/quality/queue-price.js';
 import { RecordLoss } from '../../../src/overlay/link/quality/record-loss.js';
 import { Random } from '../../support/sim/random.js';
@@ -152,10 +152,10 @@ describe('the delay of a path', () => {
     const delay = new PathDelay();
     for (let i = 0; i < 10; i++) delay.sample(i * SECOND, 20 * MS, 20 * MS);
     delay.sample(10 * SECOND, 200 * MS, 20 * MS);
-    expect(delay.value(42.5 * MS, false)).toBe(20 * MS);
+    expect(delay.value(42.5 * MS, LOAD_NONE)).toBe(20 * MS);
     delay.sample(11 * SECOND, 200 * MS, 20 * MS);
     delay.sample(12 * SECOND, 200 * MS, 20 * MS);
-    expect(delay.value(79 * MS, false)).toBe(79 * MS);
+    expect(delay.value(79 * MS, LOAD_NONE)).toBe(79 * MS);
   });
 
   it('leaves out a queue of our own traffic, but not a path that became longer', () => {
@@ -165,16 +165,19 @@ describe('the delay of a path', () => {
       for (let i = 0; i < seconds * 10; i++, now += 100 * MS) delay.sample(now, rtt(i), 20 * MS);
     };
     run(20, () => 20 * MS);
-    run(60, (i) => (i % 50 === 0 ? 21 : 80) * MS); // empty each five seconds
-    expect(delay.value(80 * MS, true)).toBeLessThanOrEqual(21 * MS);
-    run(21, () => 80 * MS);
-    expect(delay.value(80 * MS, true)).toBe(80 * MS);
+    run(60, (i) => (i % 25 === 0 ? 21 : 80) * MS); // empty every 2.5 s
+    for (const load of [LOAD_SOME, LOAD_MUCH])
+      expect(delay.value(80 * MS, load)).toBeLessThanOrEqual(21 * MS);
+    run(7, () => 80 * MS);
+    expect([LOAD_SOME, LOAD_MUCH].map((load) => delay.value(80 * MS, load))).toEqual([80 * MS, 20 * MS]);
+    run(601, () => 80 * MS);
+    expect(delay.value(80 * MS, LOAD_MUCH)).toBe(80 * MS);
   });
 });
 
 describe('a link', () => {
   it('is not called lossy by what its own traffic made the network drop', () => {
-    const quality = new LinkQuality();
+    const quality = new LinkQuality(0);
     let bytes = 0;
     let sealed = 0;
     let arrived = 0;
@@ -192,7 +195,7 @@ describe('a link', () => {
   });
 
   it('has the price that its queue gives it', () => {
-    const quality = new LinkQuality();
+    const quality = new LinkQuality(0);
     for (let now = 0; now < 10 * SECOND; now += 100 * MS) quality.load(now, 0, 50);
     expect(quality.measure(10 * SECOND).price).toBeCloseTo(priceOf(50), 1);
     expect([priceOf(0), priceOf(100)]).toEqual([0, 20]);

@@ -275,6 +275,8 @@ describe('certificates', () => {
 
   it('renewed with another key replace the old and forget what that one signed', () => {
     const node = chainOfThree();
+    node.hear(2, recordMessage(3, {}, { sequence: 2 })); // it stops, and starts again with the new one
+    node.pass(SECOND);
     node.hear(2, certificateMessage(3, { notBefore: 10, keyOf: 33 }));
     expect(node.router.db.records.has(3)).toBe(false);
     node.hear(2, certificateMessage(3));

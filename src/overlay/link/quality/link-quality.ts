@@ -4,35 +4,54 @@
  */
 import { LOSS_UNIT, type LinkMeasure } from '../../route/measure.js';
 import type { Tally } from '../../wire/frames.js';
-import { PathDelay } from './path-delay.js';
+import { LinkHealth } from './link-health.js';
+import { LOAD_MUCH, LOAD_NONE, LOAD_SOME, PathDelay } from './path-delay.js';
 import { QueuePrice } from './queue-price.js';
 import { RecordLoss } from './record-loss.js';
 
-/** Bytes a second, both ways, that can make a queue. Tuned. */
-const LOADED = 60_000;
+/** Bytes a second, both ways, that make others wait on a slow link, and that can make a standing queue. Tuned. */
+const SOME = 10_000;
+const MUCH = 60_000;
 /** Over at least this time, and how long that holds. */
 const LOAD_SPAN = 90_000;
 const LOADED_FOR = 1_000_000;
+/** Packets that a bulk flow keeps in the queue of its bottleneck. Tuned. */
+const BULK_QUEUE = 20;
 
 export class LinkQuality {
+  readonly health: LinkHealth;
   private readonly delay = new PathDelay();
   private readonly records = new RecordLoss();
+  private readonly incoming = new RecordLoss();
   private readonly queue = new QueuePrice();
   private smoothed = 0;
-  private loadedUntil = -Infinity;
-  /** Since the last tally, a queue of the network stood while the link carried much. */
+  private base = 0;
+  private someUntil = -Infinity;
+  private muchUntil = -Infinity;
+  /** By the newest round trip, a queue of the network stands. */
+  private stands = false;
+  /** Since the last tally, such a queue stood while the link carried something. */
   private congested = false;
   /** A tally of a loaded link waits for the next: losses may show before the queue does that made them. */
   private pending: { readonly at: number; readonly tally: Tally; readonly congested: boolean } | undefined;
   private bytes = 0;
   private bytesAt = -Infinity;
 
-  /** `bytes`: sent and received over the link since it began. `queued`: packets that wait in front of it. */
+  constructor(now: number) {
+    this.health = new LinkHealth(now);
+  }
+
+  /**
+   * `bytes`: sent and received over the link since it began, but for what congestion control let go, which keeps the queue short. `queued`: packets that
+   * wait in front of it.
+   */
   load(now: number, bytes: number, queued: number): void {
     this.queue.sample(now, queued);
     const elapsed = now - this.bytesAt;
     if (elapsed < LOAD_SPAN) return;
-    if (((bytes - this.bytes) * 1e6) / elapsed >= LOADED) this.loadedUntil = now + LOADED_FOR;
+    const rate = ((bytes - this.bytes) * 1e6) / elapsed;
+    if (rate >= SOME) this.someUntil = now + LOADED_FOR;
+    if (rate >= MUCH) this.muchUntil = now + LOADED_FOR;
     this.bytes = bytes;
     this.bytesAt = now;
   }
@@ -40,23 +59,32 @@ export class LinkQuality {
   /** A round trip: smoothed, least of the last minutes, the newest itself. */
   roundTrip(now: number, smoothed: number, base: number, latest: number): void {
     this.smoothed = smoothed;
-    if (this.delay.sample(now, latest, base) && now < this.loadedUntil) this.congested = true;
+    this.base = base;
+    this.stands = this.delay.sample(now, latest, base);
+    this.congested ||= this.stands && now < this.someUntil;
   }
 
   /** The peer tells what has come of what was sent to it. */
   tally(now: number, tally: Tally): void {
     const { pending, congested } = this;
-    this.congested = false;
+    // Round trips are lost too where the queue is full: what the newest one showed holds until another shows otherwise.
+    this.congested = this.stands && now < this.someUntil;
     this.pending = undefined;
     if (pending) this.records.take(pending.at, pending.tally, pending.congested || congested);
-    if (now < this.loadedUntil) this.pending = { at: now, tally, congested };
+    if (now < this.someUntil) this.pending = { at: now, tally, congested };
     else this.records.take(now, tally, congested);
+  }
+
+  /** What has come of the peer's records here. */
+  arrivals(now: number, tally: Tally): void {
+    this.incoming.take(now, tally, this.congested);
   }
 
   /** The link is up again: what was lost while it was down says nothing of what it loses when up. */
   resume(): void {
     this.pending = undefined;
     this.records.interrupt();
+    this.incoming.interrupt();
   }
 
   /** So many records were not sent, or their loss is not the link's: probes that were too large. */
@@ -64,14 +92,36 @@ export class LinkQuality {
     this.records.excuse(records);
   }
 
+  /** A bulk flow is about to begin on the link: the next one needn't be led here too, before the queue shows. */
+  expect(): void {
+    this.queue.expect(BULK_QUEUE);
+  }
+
+  /** Of the queue, in hops. */
+  get price(): number {
+    return this.queue.price;
+  }
+
   /** Share of what is sent that is lost, 0 … 1. */
   get loss(): number {
     return this.records.loss;
   }
 
+  /** Likewise of what the peer sends. */
+  get lossFromPeer(): number {
+    return this.incoming.loss;
+  }
+
+  /** `isShort`: data-sized records don't pass. */
+  judge(now: number, isUp: boolean, isShort: boolean): void {
+    const loss = Math.max(this.loss, this.lossFromPeer);
+    this.health.update(now, { isUp, isShort, loss, rtt: this.measure(now).rtt, base: this.base });
+  }
+
   measure(now: number): LinkMeasure {
+    const load = now < this.muchUntil ? LOAD_MUCH : now < this.someUntil ? LOAD_SOME : LOAD_NONE;
     return {
-      rtt: this.delay.value(this.smoothed, now < this.loadedUntil),
+      rtt: this.delay.value(this.smoothed, load),
       loss: this.records.loss * LOSS_UNIT,
       burst: this.records.burst,
       price: this.queue.price,

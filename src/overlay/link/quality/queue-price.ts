@@ -21,6 +21,11 @@ export class QueuePrice {
     this.at = now;
   }
 
+  /** Traffic is about to come that would make a queue of so many packets. */
+  expect(packets: number): void {
+    this.packets += packets;
+  }
+
   get price(): number {
     return priceOf(this.packets);
   }
