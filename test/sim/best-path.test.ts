@@ -76,7 +76,8 @@ describe('a path that begins to lose a tenth', () => {
 });
 
 describe('a path that its own traffic fills', () => {
-  it.each([0.9, 1.3])('is kept: %d times its rate makes no oscillation', async (load) => {
+  it('is kept at nine tenths of its rate: no oscillation', async () => {
+    const load = 0.9;
     const rate = 100_000;
     const { sim, mesh, vias } = await diamond({ rate, queue: 60 * MS });
     const size = 900;
