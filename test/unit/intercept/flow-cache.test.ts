@@ -258,6 +258,7 @@ describe('listing', () => {
         idleMicros: 0.5 * SECOND,
         retransmissions: 1,
         copies: 2,
+        detour: 0,
       },
     ]);
   });
