@@ -4,7 +4,7 @@
  */
 import { ARRIVE_DUPLICATE, ARRIVE_HOLD, FlowOrder } from '../../../src/overlay/egress/flow-order.js';
 import { Inbound } from '../../../src/overlay/link/inbound.js';
-import { CHANGE_VOID, Outbound, type Wire } from '../../../src/overlay/link/outbound.js';
+import { CHANGE_VOID, FRAME_OVERHEAD, Outbound, type Wire } from '../../../src/overlay/link/outbound.js';
 import { ARRIVAL_DUPLICATE } from '../../../src/overlay/link/recovery/arrivals.js';
 import { FRAME_ACK, FRAME_REPEAT, FRAME_REPORT, LinkFrames } from '../../../src/overlay/wire/frames.js';
 import { LANE_REALTIME, LANE_RELIABLE } from '../../../src/overlay/wire/lanes.js';
@@ -42,6 +42,8 @@ export class HopPair {
   outbound!: Outbound;
   inbound!: Inbound;
   burst: Burst | undefined;
+  /** A reliable frame left the exit. */
+  onDelivered: (sequence: number) => void = () => undefined;
   /** Reliable frames by sequence, in the order in which they left the exit; realtime ones by name. */
   readonly delivered: number[] = [];
   readonly realtime: number[] = [];
@@ -60,6 +62,9 @@ export class HopPair {
   private readonly held: number[] = [];
   private readonly freeHeld = Array.from({ length: HELD }, (_, i) => i);
   private readonly sequenceOf: Int32Array;
+  private readonly distanceOf: Int32Array;
+  /** By flow: its last sequence. */
+  private readonly lastOf = new Map([[FLOW, 0]]);
   private readonly isVoid: Uint8Array;
   private inBurst = false;
   private lastSentAt = 0;
@@ -69,13 +74,14 @@ export class HopPair {
 
   constructor(
     readonly sim: Simulator,
-    options: Partial<LinkOptions>,
+    options: Partial<LinkOptions> | SimLink,
     slots = 1024,
   ) {
     this.pool = new FramePool(slots);
     this.sequenceOf = new Int32Array(slots);
+    this.distanceOf = new Int32Array(slots);
     this.isVoid = new Uint8Array(slots);
-    this.link = new SimLink(sim, options);
+    this.link = options instanceof SimLink ? options : new SimLink(sim, options);
     this.startSender();
     this.startReceiver();
     // The exit knows the flow: the packet before the first one came long ago.
@@ -123,10 +129,10 @@ export class HopPair {
     this.inbound = new Inbound();
   }
 
-  /** Offers a frame now; false where no slot is free. */
-  offer(lane = LANE_RELIABLE, bytes = 1000): boolean {
+  /** Offers a frame now; false where no slot is free. Reliable ones are counted from 1, whatever their flow. */
+  offer(lane = LANE_RELIABLE, bytes = 1000, flow = FLOW): boolean {
     const { now } = this.sim;
-    const handle = this.pool.take(now, bytes, FLOW);
+    const handle = this.pool.take(now, bytes, flow);
     if (handle < 0) {
       this.refused++;
       return false;
@@ -135,6 +141,8 @@ export class HopPair {
     if (lane === LANE_RELIABLE) {
       this.offeredAt.push(now);
       this.sequenceOf[handle] = ++this.sequences;
+      this.distanceOf[handle] = this.sequences - (this.lastOf.get(flow) ?? this.sequences);
+      this.lastOf.set(flow, this.sequences);
     }
     this.outbound.offer(now, handle, lane, false);
     this.outbound.pump(now);
@@ -169,7 +177,10 @@ export class HopPair {
     body.setUint8(at, FRAME_DATA);
     body.setUint8(at + 1, this.isVoid[handle]!);
     body.setUint32(at + 2, reliable ? this.sequenceOf[handle]! : this.pool.name[handle]!);
-    this.send(this.record(lane, epoch, number, new Uint8Array(body.buffer, 0, at + 6)));
+    body.setUint32(at + 6, this.pool.flow[handle]!);
+    body.setUint16(at + 10, this.distanceOf[handle]!);
+    const record = this.record(lane, epoch, number, new Uint8Array(body.buffer, 0, at + 12));
+    this.send(record, this.pool.frameLength[handle]! + FRAME_OVERHEAD);
   }
 
   private record(lane: number, epoch: number, number: number, body: Uint8Array): Uint8Array {
@@ -181,9 +192,9 @@ export class HopPair {
     return bytes;
   }
 
-  private send(bytes: Uint8Array): void {
+  private send(bytes: Uint8Array, size?: number): void {
     this.sent++;
-    if (!this.isBurstLost()) this.link.send(0, bytes);
+    if (!this.isBurstLost()) this.link.send(0, bytes, size);
   }
 
   /** Two states (Gilbert): all is lost in one, nothing in the other, which a run of losses doesn't outlast by a silence. */
@@ -210,20 +221,22 @@ export class HopPair {
     const verdict = arrivals.receive(now, readNumberEpoch(view, 0), readNumber(view, 0), repeatOf, false);
     const at = cursor.routedAt;
     if (verdict === ARRIVAL_DUPLICATE) this.duplicates++;
-    else if (at >= 0) this.takeOut(lane, view.getUint32(at + 2), view.getUint8(at + 1) === 1);
+    else if (at >= 0) this.takeOut(lane, view, at);
     if (this.inbound.isDue(now)) this.sendAcks();
     this.wakeReceiver();
   }
 
-  private takeOut(lane: number, name: number, isVoid: boolean): void {
+  private takeOut(lane: number, view: DataView, at: number): void {
     const { order } = this;
     const { now } = this.sim;
+    const [isVoid, name] = [view.getUint8(at + 1) === 1, view.getUint32(at + 2)];
+    const [flow, distance] = [view.getUint32(at + 6), view.getUint16(at + 10)];
     if (lane === LANE_REALTIME) this.realtime.push(name);
     else if (isVoid) {
       this.voided.add(name);
-      order.void(now, SOURCE, 1, FLOW, name, 1);
+      order.void(now, SOURCE, 1, flow, name, distance);
     } else {
-      const verdict = order.arrive(now, SOURCE, 1, FLOW, name, 1, WAIT);
+      const verdict = order.arrive(now, SOURCE, 1, flow, name, distance, WAIT);
       if (verdict === ARRIVE_HOLD) this.hold(name);
       else if (verdict !== ARRIVE_DUPLICATE) this.deliver(name);
     }
@@ -249,6 +262,7 @@ export class HopPair {
   private deliver(sequence: number): void {
     this.delivered.push(sequence);
     this.deliveredAt[sequence - 1] = this.sim.now;
+    this.onDelivered(sequence);
   }
 
   private receiverTimeout(): void {

@@ -19,12 +19,14 @@ export class Rounds {
   rate = 0;
   /** The greatest such rate of the last rounds. */
   maxRate = 0;
-  /** Of the round that just ended: was more waiting than the window let go? */
+  /** Of the round that just ended: was more waiting than the window let go, at any time and all the time? */
   limited = false;
+  limitedThroughout = false;
 
   private startedAt = 0;
   private deliveredAtStart = 0;
   private limitedNow = false;
+  private unlimitedNow = false;
   private halfSince = 0;
   private halfLeast = Infinity;
   private lastHalfLeast = Infinity;
@@ -39,9 +41,11 @@ export class Rounds {
   onAck(now: number, sample: AckSample): boolean {
     if (sample.rtt > 0) this.noteRtt(now, sample.rtt);
     if (sample.windowLimited) this.limitedNow = true;
+    else this.unlimitedNow = true;
     if (sample.newestSentAt < this.startedAt || now - this.startedAt < LEAST_ROUND) return false;
     this.noteRate((sample.delivered - this.deliveredAtStart) / (now - this.startedAt));
     this.limited = this.limitedNow;
+    this.limitedThroughout = this.limitedNow && !this.unlimitedNow;
     this.begin(now, sample.delivered);
     return true;
   }
@@ -51,6 +55,7 @@ export class Rounds {
     this.startedAt = now;
     this.deliveredAtStart = delivered;
     this.limitedNow = false;
+    this.unlimitedNow = false;
   }
 
   /** The greatest rate of the last `count` rounds. */
