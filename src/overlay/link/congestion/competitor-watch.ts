@@ -72,7 +72,8 @@ export class CompetitorWatch {
     if (this.windowBefore === 0) this.windowBefore = window;
     if (this.rounds === 0) this.begin(now, sentBy);
     this.note(queue, sentBy);
-    if (++this.rounds >= ALIEN_ROUNDS && this.isAlien(this.leastQueue, own)) return this.conclude('competitor');
+    if (++this.rounds >= ALIEN_ROUNDS && this.isAlien(this.leastQueue, own))
+      return this.conclude('competitor');
     if (this.rounds < ROUNDS || now - this.since < LEAST_TIME) return 'none';
     return this.judge(queue, own, sentBy, rate);
   }

@@ -282,7 +282,7 @@ export class CongestionController {
     if (verdict !== 'none') this.suspect(now, verdict);
     else {
       const least = Math.max(this.leastWindow(), this.watch.windowBefore * YIELD_LEAST);
-      const mayGrow = this.rounds.limitedThroughout;
+      const mayGrow = this.rounds.mostlyLimited;
       this.delay.onRound(standingRtt, this.base.value, maxRate, this.ownQueueTime(), least, mayGrow);
       if (this.isDrainDue(now)) this.beginDrain(now, DEEP_DRAIN);
     }
@@ -432,11 +432,9 @@ export class CongestionController {
     this.window = this.drain.isActive ? Math.min(window, this.drain.window) : window;
     const gain = this.mode === 'start' ? START_GAIN : STEADY_GAIN;
     const steady = window / this.pacingRtt();
-    const { maxRate, limitedThroughout } = this.rounds;
-    const refills = this.mode === 'delay' && maxRate > 0 && !limitedThroughout;
-    this.rate = refills
-      ? Math.min(gain * steady, Math.max(REFILL_GAIN * maxRate, steady))
-      : gain * steady;
+    const { maxRate, mostlyLimited } = this.rounds;
+    const refills = this.mode === 'delay' && maxRate > 0 && !mostlyLimited;
+    this.rate = refills ? Math.min(gain * steady, Math.max(REFILL_GAIN * maxRate, steady)) : gain * steady;
   }
 
   private pacingRtt(): number {

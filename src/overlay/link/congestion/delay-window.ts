@@ -59,7 +59,7 @@ export class DelayWindow {
 
   /**
    * A round in which the window was full ended with this standing round trip. `rate` is the greatest of late, `target` the queue to keep.
-   * `mayGrow`: the window was full all the time, or that the queue is short proves nothing.
+   * `mayGrow`: the window was full most of the time, or that the queue is short proves nothing.
    */
   onRound(
     standingRtt: number,
