@@ -120,7 +120,7 @@ describe(`recovery fed with nonsense by an authentic peer (seed ${SEED})`, () =>
       const of = (number - (next() % 300)) & 0x1f_ffff;
       const which = next() % 3 === 0 ? of : number;
       verdicts[core.receive(now, epoch, which, next() % 4 === 0 ? of : -1, next() % 9 === 0)]++;
-      if (next() % 7 === 0) core.repaired(of);
+      if (next() % 7 === 0) core.repaired(0, of);
       if (!core.ackDue(now)) continue;
       const end = core.writeAck(now, view, 0, 100 + (next() % 100));
       if (ack.read(view, 3, end - 3) !== 'ok') throw new Error('wrote an acknowledgement that can’t be read');

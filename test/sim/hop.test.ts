@@ -122,6 +122,21 @@ describe('a realtime flow', () => {
   });
 });
 
+describe('a queue that overflows', () => {
+  it('drops, and nobody waits at the exit for what it dropped', () => {
+    const pair = pairOf(SEED, {}, 8192);
+    pair.feed(8000, 0);
+    pair.sim.runUntil(30 * S);
+    const { dropped } = pair.outbound.stats;
+    expect(dropped).toBeGreaterThan(1000);
+    expect(pair.delivered.length).toBe(8000 - dropped);
+    const pauses = pair.delivered.map(
+      (s, i) => pair.deliveredAt[s - 1]! - pair.deliveredAt[(pair.delivered[i - 1] ?? s) - 1]!,
+    );
+    expect(Math.max(...pauses)).toBeLessThan(300 * MS);
+  });
+});
+
 describe('what a loss costs', () => {
   it('is a round trip and the time to the next frame, seldom more', () => {
     const pair = pairOf(SEED);

@@ -11,6 +11,7 @@ import { Refusals } from '../../intercept/refusals.js';
 import { SenderWatch } from '../../intercept/sender-watch.js';
 import { SERVICE_NAMES } from '../../intercept/services.js';
 import { compileRules } from '../../intercept/rules.js';
+import type { ArrivedFlows } from '../../overlay/egress/arrived-flows.js';
 import type { FlowOrder } from '../../overlay/egress/flow-order.js';
 import {
   type CloseReason,
@@ -75,6 +76,7 @@ export class ForwardingWorker implements DataPathShell {
   private readonly hops: Hops;
   private readonly exit: OrderedExit;
   private readonly order: FlowOrder;
+  private readonly arrived: ArrivedFlows;
   private readonly flows: FlowCache;
   private readonly inbound: InboundFilter;
   private readonly refusals = new Refusals();
@@ -117,6 +119,7 @@ export class ForwardingWorker implements DataPathShell {
     this.order = path.recovery.order;
     capture.attach(path.counters, path.routes, (words, slot) => path.neighbours.at(words, slot));
     this.reachability = new Reachability(ports.udp, path.neighbours.byId);
+    this.arrived = path.recovery.arrived;
     this.timer = ports.io.createTimer(() => {
       this.onTimer();
     });
@@ -608,7 +611,7 @@ export class ForwardingWorker implements DataPathShell {
   private listFlows(now: number, { id, filter }: Extract<ToWorker, { type: 'flows' }>): void {
     const { idleMicros: idle, limit, to } = filter;
     const outgoing = filter.outgoing ? this.flows.list(now, { idle, limit, ...(to && { to }) }) : [];
-    const incoming = filter.incoming ? incomingFlows(now, this.order, idle, limit) : [];
+    const incoming = filter.incoming ? incomingFlows(now, this.order, this.arrived, idle, limit) : [];
     this.ports.post({ type: 'flows', id, outgoing, incoming });
   }
 

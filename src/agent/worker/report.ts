@@ -1,4 +1,5 @@
 /** What the worker tells of its links and flows. */
+import type { ArrivedFlows } from '../../overlay/egress/arrived-flows.js';
 import type { FlowOrder } from '../../overlay/egress/flow-order.js';
 import type { Hop } from '../../overlay/forward/hops.js';
 import type { Inbound } from '../../overlay/link/inbound.js';
@@ -76,22 +77,33 @@ function incomingLoss({ reliable, realtime }: Inbound): LossReport {
   return { before: expected === 0 ? 0 : lost / expected, after: null, burst: runs === 0 ? 0 : lost / runs };
 }
 
-/** `limit` of the flows that had a packet in the last `idle` µs, the newest first. */
+/** `limit` of the flows that had a packet in the last `idle` µs, the newest first. Of reliable ones `order` knows more. */
 export function incomingFlows(
   now: number,
   order: FlowOrder,
+  arrived: ArrivedFlows,
   idle: number,
   limit: number,
 ): IncomingFlowReport[] {
-  return order
-    .flows()
+  const ordered = order.flows().map((flow) => ({
+    ...flow,
+    label: flow.flow,
+    service: SERVICE_RELIABLE,
+    tuple: arrived.tuple(flow.source, flow.flow),
+  }));
+  const others = arrived
+    .list()
+    .filter(({ service }) => service !== SERVICE_RELIABLE)
+    .map((flow) => ({ ...flow, reordered: 0, skipped: 0, held: 0 }));
+  return [...ordered, ...others]
     .filter(({ lastAt }) => now - lastAt <= idle)
     .sort((a, b) => b.lastAt - a.lastAt)
     .slice(0, limit)
-    .map(({ source, flow, delivered, reordered, skipped, duplicates, held, lastAt }) => ({
+    .map(({ source, label, service, tuple, delivered, reordered, skipped, duplicates, held, lastAt }) => ({
       node: source,
-      label: flow,
-      service: SERVICE_RELIABLE,
+      label,
+      service,
+      ...(tuple && { tuple }),
       delivered,
       reordered,
       skipped,

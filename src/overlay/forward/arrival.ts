@@ -316,7 +316,7 @@ export class Arrival {
     if (readDestination(view, frame) === self) {
       exit.flush(batch);
       if (spread) exit.take(store.batch, slot, frame, length);
-      else exit.takeRealtime(store.batch, slot, frame, length);
+      else exit.takeRealtime(now, store.batch, slot, frame, length);
       exit.flush(store.batch);
       return false;
     }
@@ -383,7 +383,7 @@ export class Arrival {
     const service = readService(batch.view, frame);
     if (service === SERVICE_RELIABLE) exit.takeReliable(now, batch, i, frame, length);
     else if (service === SERVICE_REALTIME || service === SERVICE_REDUNDANT)
-      exit.takeRealtime(batch, i, frame, length);
+      exit.takeRealtime(now, batch, i, frame, length);
     else exit.take(batch, i, frame, length);
   }
 

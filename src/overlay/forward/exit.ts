@@ -32,7 +32,8 @@ import type { Routes } from './routes.js';
  */
 export class Exit {
   private readonly order: Int32Array;
-  private readonly info: PacketInfo = new PacketInfo();
+  /** Of the packet last taken. */
+  readonly info: PacketInfo = new PacketInfo();
   private readonly fragments = new FragmentWatch();
   private now = 0;
   private count = 0;
@@ -61,8 +62,11 @@ export class Exit {
     this.lastVersion = 0;
   }
 
-  /** Takes the data frame of `length` bytes at `frame`, packet `i` of the batch. Turns its offset and length into the inner packet's. */
-  take(batch: PacketBatch, i: number, frame: number, length: number): void {
+  /**
+   * Takes the data frame of `length` bytes at `frame`, packet `i` of the batch. Turns its offset and length into the inner packet's; false where
+   * it was dropped.
+   */
+  take(batch: PacketBatch, i: number, frame: number, length: number): boolean {
     const { view } = batch;
     const { info, counters } = this;
     const head = readHeadSize(view, frame);
@@ -70,27 +74,27 @@ export class Exit {
     const inner = length - head;
     if (readFlags(view, frame) & (FLAG_GROUP | FLAG_SEALED)) {
       counters.dropInside('frame-unknown', batch, at, inner); // relays carry these; this version can't deliver them
-      return;
+      return false;
     }
     const parsed = parsePacket(view, at, inner, info);
     if (parsed !== PARSE_OK) {
       counters.dropInside(INNER_DROPS[parsed]!, batch, at, inner);
-      return;
+      return false;
     }
     const source = readSource(view, frame);
     // What this node sends to itself never leaves it, so such a frame is a forgery.
     if (source === this.self || !this.sourceBelongs(source)) {
       counters.dropInside(hasMartianSource(info) ? 'martian' : 'foreign-source', batch, at, inner);
-      return;
+      return false;
     }
     if (!this.destinationIsOurs()) {
       counters.dropInside('foreign-destination', batch, at, inner);
-      return;
+      return false;
     }
-    if (!this.mayEnter(batch, frame, inner, source)) return;
+    if (!this.mayEnter(batch, frame, inner, source)) return false;
     if (!applyEcn(view, at, readEcn(view, frame))) {
       counters.dropInside('ecn', batch, at, inner);
-      return;
+      return false;
     }
     const ttl = readTtl(view, frame);
     if (ttl !== info.ttl) setTtl(view, at, ttl);
@@ -98,6 +102,7 @@ export class Exit {
     batch.length[i] = info.totalLength;
     batch.flags[i] = readFlags(view, frame) & FLAG_PARTIAL ? PACKET_PARTIAL : 0;
     this.order[this.count++] = i;
+    return true;
   }
 
   /** Writes to the device what was taken of a batch since the last call. */

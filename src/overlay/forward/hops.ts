@@ -13,11 +13,13 @@ import { ParityDecoder } from '../link/fec/parity-decoder.js';
 import { ParityEncoder } from '../link/fec/parity-encoder.js';
 import { Inbound } from '../link/inbound.js';
 import { Outbound, type Wire } from '../link/outbound.js';
+import { LANE_REALTIME } from '../wire/lanes.js';
 import { readDestination, readEcn, readFlow, readService, ROUTED_HEADER_SIZE } from '../wire/routed.js';
 import type { Counters } from './counters.js';
 import type { Neighbour } from './neighbour.js';
 import type { Routes } from './routes.js';
 import { FRAME_AT, type FrameStore } from './store.js';
+import { unchain } from './unchain.js';
 import type { Transmitter } from './transmitter.js';
 
 export interface Hop {
@@ -81,6 +83,10 @@ export class Hops {
       repair: (epoch, number, frames, key) =>
         transmitter.repair(this.now, neighbour, encoder, epoch, number, frames, key),
       forgetParity: () => encoder.clear(),
+      unchain: (dropped, next) => {
+        if (store.sealed[dropped] || store.sealed[next]) return;
+        unchain(store.batch.view, store.frameAt(dropped), store.frameAt(next));
+      },
       noteRepeat: (handle, isCopy) => this.noteRepeat(handle, isCopy),
       release: (handle) => {
         transmitter.forget(handle);
@@ -138,8 +144,8 @@ export class Hops {
    * `outerClass`: DSCP bits of the outer header, in place.
    */
   keep(i: number, next: Neighbour, lane: number, outerClass: number): void {
-    const { store, counters } = this.parts;
-    const slot = this.count < this.parts.capacity ? store.take() : -1;
+    const { counters } = this.parts;
+    const slot = this.count < this.parts.capacity ? this.takeSlot(lane) : -1;
     if (slot < 0) {
       counters.drop('queue-full');
       return;
@@ -150,6 +156,11 @@ export class Hops {
     this.nexts[k] = next;
     this.lanes[k] = lane;
     this.classes[k] = outerClass;
+  }
+
+  private takeSlot(lane: number): number {
+    const { store } = this.parts;
+    return lane === LANE_REALTIME ? store.take() : store.takeSparing();
   }
 
   /** Copies what was kept of the batch, and hands it to the links. */
@@ -213,7 +224,7 @@ export class Hops {
   takeRecovered(now: number, { decoder, inbound }: Hop, k: number): number {
     const { store } = this.parts;
     const { numbers, offsets, lengths } = decoder.recovered;
-    if (!inbound.realtime.repaired(numbers[k]!)) return -1;
+    if (!inbound.realtime.repaired(now, numbers[k]!)) return -1;
     const slot = store.take();
     if (slot < 0) return -1;
     const bytes = new Uint8Array(decoder.view.buffer, decoder.view.byteOffset + offsets[k]!, lengths[k]!);

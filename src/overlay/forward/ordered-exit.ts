@@ -5,6 +5,7 @@
 import { type PacketBatch, RECORD_HEADER } from '../../io/batch.js';
 import type { Io } from '../../io/ports.js';
 import { ARRIVE_DUPLICATE, ARRIVE_HOLD, type FlowOrder } from '../egress/flow-order.js';
+import type { ArrivedFlows } from '../egress/arrived-flows.js';
 import type { Duplicates } from '../egress/duplicates.js';
 import {
   FLAG_VOID,
@@ -13,6 +14,7 @@ import {
   readFlags,
   readFlow,
   readSequence,
+  readService,
   readSource,
 } from '../wire/routed.js';
 import type { Counters } from './counters.js';
@@ -30,6 +32,7 @@ export interface OrderedExitParts {
   exit: Exit;
   order: FlowOrder;
   duplicates: Duplicates;
+  arrived: ArrivedFlows;
   store: FrameStore;
   routes: Routes;
   counters: Counters;
@@ -57,18 +60,19 @@ export class OrderedExit {
   }
 
   /** Takes the realtime data frame of packet `i`: at once, unless it was here before. */
-  takeRealtime(batch: PacketBatch, i: number, frame: number, length: number): void {
-    const { duplicates, counters, exit } = this.parts;
+  takeRealtime(now: number, batch: PacketBatch, i: number, frame: number, length: number): void {
+    const { duplicates, counters, arrived } = this.parts;
     const { view } = batch;
     if (this.isVoid(batch, frame)) return;
     if (duplicates.seen(readSource(view, frame), readEpoch(view, frame), readSequence(view, frame))) {
       counters.duplicates++;
-    } else exit.take(batch, i, frame, length);
+      arrived.duplicate(readSource(view, frame), readFlow(view, frame));
+    } else this.takeOut(now, batch, i, frame, length);
   }
 
   /** Takes the reliable data frame of packet `i`: it is delivered, kept until its turn, or known already. */
   takeReliable(now: number, batch: PacketBatch, i: number, frame: number, length: number): void {
-    const { order, exit, counters } = this.parts;
+    const { order, counters } = this.parts;
     const { view } = batch;
     const source = readSource(view, frame);
     const epoch = readEpoch(view, frame);
@@ -84,7 +88,7 @@ export class OrderedExit {
     if (verdict === ARRIVE_DUPLICATE) counters.duplicates++;
     else {
       const isHeld = verdict === ARRIVE_HOLD && this.hold(now, batch, i, frame, length);
-      if (!isHeld) exit.take(batch, i, frame, length);
+      if (!isHeld) this.takeOut(now, batch, i, frame, length);
       this.deliverReady(now, batch);
     }
   }
@@ -107,6 +111,13 @@ export class OrderedExit {
     return this.parts.order.nextTimeout();
   }
 
+  private takeOut(now: number, batch: PacketBatch, i: number, frame: number, length: number): void {
+    const { exit, arrived } = this.parts;
+    const { view } = batch;
+    if (!exit.take(batch, i, frame, length)) return;
+    arrived.arrived(now, readSource(view, frame), readFlow(view, frame), readService(view, frame), exit.info);
+  }
+
   private isVoid({ view }: PacketBatch, frame: number): boolean {
     if ((readFlags(view, frame) & FLAG_VOID) === 0) return false;
     this.parts.counters.drop('void');
@@ -117,7 +128,7 @@ export class OrderedExit {
   private hold(now: number, batch: PacketBatch, i: number, frame: number, length: number): boolean {
     const { io, order, store } = this.parts;
     this.deliverReady(now, batch); // what had to make room gives its slot back
-    const slot = length > store.frameMax ? -1 : store.take();
+    const slot = length > store.frameMax ? -1 : store.takeSparing();
     if (slot < 0) return false;
     batch.offset[i] = frame - RECORD_HEADER;
     batch.length[i] = length + RECORD_HEADER;
@@ -137,7 +148,7 @@ export class OrderedExit {
     exit.flush(batch);
     this.releasedCount = 0;
     for (; slot >= 0; slot = order.ready(now)) {
-      exit.take(store.batch, slot, store.frameAt(slot), store.frameLength[slot]!);
+      this.takeOut(now, store.batch, slot, store.frameAt(slot), store.frameLength[slot]!);
       this.released[this.releasedCount++] = slot;
       if (this.releasedCount === this.released.length) this.flushReady();
     }

@@ -2,6 +2,7 @@ import { RECORD_TAG } from '../../io/batch.js';
 import type { Aead, Io, TunDevice } from '../../io/ports.js';
 import type { FlowCache } from '../../intercept/flow-cache.js';
 import type { InboundFilter } from '../../intercept/inbound.js';
+import { ArrivedFlows } from '../egress/arrived-flows.js';
 import { Duplicates } from '../egress/duplicates.js';
 import { FlowOrder } from '../egress/flow-order.js';
 import type { Counters } from './counters.js';
@@ -59,6 +60,7 @@ export interface Recovery {
   hops: Hops;
   hopFrames: HopFrames;
   order: FlowOrder;
+  arrived: ArrivedFlows;
   exit: OrderedExit;
   spreader: Spreader;
 }
@@ -90,8 +92,9 @@ export function createRecovery(parts: RecoveryParts, limits: RecoveryLimits): Re
     self,
   });
   const order = new FlowOrder({ handles: stored, flows: limits.orderedFlows, heldMax, heldPerFlow });
+  const arrived = new ArrivedFlows(limits.orderedFlows);
   const duplicates = new Duplicates({ sources: limits.duplicateSources });
   const plain = new Exit(tun, routes, counters, self, parts.inbound, parts.refuse, capacity);
-  const exit = new OrderedExit({ io, exit: plain, order, duplicates, store, routes, counters });
-  return { store, hops, hopFrames: new HopFrames(hops, counters), order, exit, spreader };
+  const exit = new OrderedExit({ io, exit: plain, order, duplicates, arrived, store, routes, counters });
+  return { store, hops, hopFrames: new HopFrames(hops, counters), order, arrived, exit, spreader };
 }

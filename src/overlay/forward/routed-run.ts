@@ -1,11 +1,14 @@
 import { PACKET_PARTIAL, type PacketBatch } from '../../io/batch.js';
 import type { FlowCache } from '../../intercept/flow-cache.js';
-import { FLAG_PARTIAL, FRAME_DATA, SERVICE_RELIABLE, writeRoutedHeader } from '../wire/routed.js';
+import {
+  DISTANCE_MAX,
+  FLAG_PARTIAL,
+  FRAME_DATA,
+  SERVICE_RELIABLE,
+  writeRoutedHeader,
+} from '../wire/routed.js';
 import type { Neighbour } from './neighbour.js';
 import type { Destination } from './routes.js';
-
-/** Of the routed header: what stands further back isn't waited for. */
-const DISTANCE_MAX = 0xffff;
 
 /** What was decided of the packets of a read, by their index there. */
 export class Decided {

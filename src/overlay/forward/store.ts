@@ -6,6 +6,8 @@ import { FRAME_FREE, FRAME_WAITING, type FrameColumns } from '../link/frame-colu
  * repeat and an acknowledgement), which are written backwards from here.
  */
 export const FRAME_AT = 96;
+/** Share of the slots that reliable frames leave to realtime ones, which don't wait and so need few. */
+const REALTIME_SHARE = 1 / 16;
 /** Most bytes of link frames in front of a slot's routed frame. */
 export const RIDE_MAX = FRAME_AT - RECORD_HEADER;
 
@@ -31,6 +33,8 @@ export class FrameStore implements FrameColumns {
   readonly outerClass: Uint8Array;
   /** 1: sealed in place, as its key, offset and length say; 2: for good, its key being gone. */
   readonly sealed: Uint8Array;
+  /** Slots that are spared for realtime frames. */
+  readonly reserve: number;
   private readonly free: Int32Array;
   private freeCount: number;
 
@@ -49,6 +53,7 @@ export class FrameStore implements FrameColumns {
     this.sealed = new Uint8Array(slots);
     this.free = Int32Array.from({ length: slots }, (_, i) => slots - 1 - i);
     this.freeCount = slots;
+    this.reserve = Math.floor(slots * REALTIME_SHARE);
     this.frameMax = this.slotSize - FRAME_AT - tailroom;
   }
 
@@ -58,6 +63,16 @@ export class FrameStore implements FrameColumns {
 
   get used(): number {
     return this.free.length - this.freeCount;
+  }
+
+  /** How many more reliable frames there is room for; less than none where realtime frames use their reserve. */
+  get room(): number {
+    return this.freeCount - this.reserve;
+  }
+
+  /** A slot for a reliable frame, or -1 where all but the reserve are taken. */
+  takeSparing(): number {
+    return this.room > 0 ? this.take() : -1;
   }
 
   /** A slot, or -1 where all are taken. */

@@ -41,12 +41,20 @@ export class StoredEntry {
     this.slots = new Int32Array(parts.hops.store.slots);
   }
 
-  /** Lists packet `i` of the read, about which all is decided, for `flush`; false where its segments are too large to be kept. */
+  /**
+   * Lists packet `i` of the read, about which all is decided, for `flush`, or drops it where reliable frames have no room; false where its
+   * segments are too large to be kept.
+   */
   take(i: number): boolean {
-    const { read, hops } = this.parts;
+    const { read, hops, counters } = this.parts;
     if (segmentSize(read, i) > hops.store.frameMax - ROUTED_HEADER_SIZE) return false;
-    this.order[this.count++] = i;
-    this.segments += segmentCount(read, i);
+    const segments = this.segments + segmentCount(read, i);
+    if (this.decided.service[i] === SERVICE_RELIABLE && segments > hops.store.room)
+      counters.drop('queue-full');
+    else {
+      this.order[this.count++] = i;
+      this.segments = segments;
+    }
     return true;
   }
 

@@ -106,6 +106,8 @@ export interface Wire {
   forgetParity(): void;
   /** A frame is about to be sent again: a copy ahead of loss, or because it was lost. */
   noteRepeat(handle: number, isCopy: boolean): void;
+  /** A queued frame is dropped: that behind it in the queue, where it is the flow's next, isn't to wait for it at the exit. */
+  unchain(dropped: number, next: number): void;
   /** Nobody needs the frame here any more. */
   release(handle: number): void;
 }
@@ -272,6 +274,7 @@ export class Outbound {
     let full = queue.enqueue(now, handle, this.sizeOf(handle), frames.flow[handle]!, markable);
     for (; full >= 0; full = queue.shed()) {
       this.stats.dropped++;
+      if (queue.successor >= 0) this.wire.unchain(full, queue.successor);
       this.wire.release(full);
     }
   }
@@ -423,7 +426,7 @@ export class Outbound {
     };
     const copies = thin.consider(now, frames.flow[handle]!, this.sizeOf(handle), state);
     if (copies === 0) return;
-    const delay = thin.copyDelay(reliableLoss.burst, reliable.rtt.smoothed);
+    const delay = thin.copyDelay(copies, reliableLoss.burst, reliable.rtt.smoothed);
     const number = reliable.firstNumber(handle);
     for (let k = 1; k <= copies; k++) this.copies.add(now + k * delay, handle, number);
   }

@@ -49,6 +49,8 @@ export class FairQueue {
   packets = 0;
   /** µs that the handle last dequeued had waited. */
   lastSojourn = 0;
+  /** The handle that stood behind the one last taken or dropped in its flow's bucket; -1: none. */
+  successor = -1;
   /** Packets marked, and packets dropped by CoDel or for want of room. */
   marks = 0;
   drops = 0;
@@ -216,6 +218,7 @@ export class FairQueue {
     const bytes = this.size[handle];
     const next = this.next[handle];
     this.head[bucket] = next;
+    this.successor = next;
     if (next < 0) this.tail[bucket] = -1;
     this.size[handle] = 0;
     this.bytes -= bytes;

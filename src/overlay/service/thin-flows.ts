@@ -1,5 +1,5 @@
 /**
- * Copies ahead of loss: which frames are sent twice or thrice, so that losing one costs no round trip. Only on a link that loses, only for
+ * Copies ahead of loss: which frames are sent twice or more often, so that losing one costs no round trip. Only on a link that loses, only for
  * flows that are a small share of it, and all copies together within a stated share of what the link has left.
  *
  * A flow's rate is measured by a counter that decays; counters lie in a count-min sketch (Cormode and Muthukrishnan 2005), which may count
@@ -33,11 +33,11 @@ const RATE_TIME = 500_000;
 /** Unused copies' allowance that may be saved up, and the least that can be: two copies of a full frame. Tuned. */
 const SAVED_TIME = 100_000;
 const SAVED_BYTES = 3200;
-/** From here on a second copy is worth its bytes. Tuned. */
+/** From here on a second copy is worth its bytes, or even a third. Tuned. */
 const TWICE_LOSS = 0.04;
-const TWICE_BURST = 2;
-/** Distance of a copy for each frame that a run of losses lasts, and the most, as a share of the round trip: later than that, a retransmission is as good. Tuned. */
-const DELAY_PER_BURST = 1_000;
+const THRICE_BURST = 2;
+/** Distance of the last copy for each frame that a run of losses lasts, and the most, as a share of the round trip: later than that, a retransmission is as good. Tuned. */
+const DELAY_PER_BURST = 1_200;
 const DELAY_ROUND_TRIPS = 0.25;
 
 export class ThinFlows {
@@ -62,21 +62,25 @@ export class ThinFlows {
     this.since = new Float64Array(2 * counters);
   }
 
-  /** How many copies of a frame of `flow` (u32) that is being sent, of `bytes`, are to follow it: 0, 1 or 2. They count as made. */
+  /** How many copies of a frame of `flow` (u32) that is being sent, of `bytes`, are to follow it: 0 to 3. They count as made. */
   consider(now: number, flow: number, bytes: number, link: LinkLoad): number {
     if (!(link.loss >= this.leastLoss)) return 0;
     const rate = this.count(now, flow, bytes);
     this.refill(now, Math.max(0, link.rate - link.busy));
     if (!(rate <= this.thinShare * link.rate)) return 0;
-    const wanted = link.burst >= TWICE_BURST || link.loss >= TWICE_LOSS ? 2 : 1;
+    const once = link.loss >= TWICE_LOSS ? 2 : 1;
+    const wanted = link.burst >= THRICE_BURST ? 3 : once;
     const copies = Math.min(wanted, Math.floor(this.allowance / bytes));
     this.allowance -= copies * bytes;
     return copies;
   }
 
-  /** µs between a frame and its copy, and between two copies: past the run of losses that may take the frame, before its retransmission could arrive. */
-  copyDelay(burst: number, roundTrip: number): number {
-    return Math.min(DELAY_PER_BURST * Math.max(1, burst), DELAY_ROUND_TRIPS * roundTrip);
+  /**
+   * µs between a frame and the first of its `copies`, and between two of them: the last is past the run of losses that may take the frame, and
+   * before its retransmission could arrive.
+   */
+  copyDelay(copies: number, burst: number, roundTrip: number): number {
+    return Math.min(DELAY_PER_BURST * Math.max(1, burst), DELAY_ROUND_TRIPS * roundTrip) / copies;
   }
 
   /** Counts a frame; returns its flow's rate, or more. */

@@ -29,6 +29,8 @@ export const ROUTED_SOURCE = 4;
 export const ROUTED_DESTINATION = 8;
 export const ROUTED_EPOCH = 12;
 export const ROUTED_DISTANCE = 14;
+/** What stands further back isn't waited for. */
+export const DISTANCE_MAX = 0xffff;
 export const ROUTED_SEQUENCE = 16;
 export const ROUTED_FLOW = 20;
 export const ROUTED_HEADER_SIZE = 24;
@@ -139,6 +141,11 @@ export function readFlow(view: DataView, at: number): number {
 /** Sets one of the flags. */
 export function setFlag(view: DataView, at: number, flag: number): void {
   view.setUint8(at + ROUTED_FLAGS, view.getUint8(at + ROUTED_FLAGS) | flag);
+}
+
+/** Overwrites the distance: what it named was dropped. */
+export function writeDistance(view: DataView, at: number, distance: number): void {
+  view.setUint16(at + ROUTED_DISTANCE, distance);
 }
 
 /** Overwrites the TTL; a relay's only change but for ECN. */

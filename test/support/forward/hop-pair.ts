@@ -117,6 +117,10 @@ export class HopPair {
       protect: () => {},
       repair: (epoch, number) => this.send(this.record(LANE_REALTIME, epoch, number, new Uint8Array(0))),
       forgetParity: () => {},
+      unchain: (dropped, next) => {
+        if (this.pool.flow[dropped] === this.pool.flow[next])
+          this.distanceOf[next]! += this.distanceOf[dropped]!;
+      },
       noteRepeat: () => {},
       release: (handle) => this.pool.release(handle),
     };

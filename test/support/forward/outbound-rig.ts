@@ -43,6 +43,7 @@ export class OutboundRig {
   readonly repairs: Repair[] = [];
   readonly protectedNumbers: number[] = [];
   readonly repeats: { name: number; isCopy: boolean }[] = [];
+  readonly unchained: [number, number][] = [];
   forgotten = 0;
 
   constructor(
@@ -60,6 +61,7 @@ export class OutboundRig {
       repair: (epoch, number, frames, key) => this.repairs.push({ at: this.now, epoch, number, frames, key }),
       forgetParity: () => this.forgotten++,
       noteRepeat: (handle, isCopy) => this.repeats.push({ name: pool.name[handle]!, isCopy }),
+      unchain: (dropped, next) => this.unchained.push([pool.name[dropped]!, pool.name[next]!]),
       release: (handle) => pool.release(handle),
     };
     const all = { random: () => 5, realtimeDeadline: 100_000, handles: pool.size, ...options };

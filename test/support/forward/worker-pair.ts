@@ -14,7 +14,7 @@ import {
 } from '../../../src/io/plain/index.js';
 import type { FromWorker, SessionGrant, ToWorker, WorkerReport } from '../../../src/agent/messages.js';
 import { ForwardingWorker } from '../../../src/agent/worker/forwarding-worker.js';
-import { KEY_SLOTS, MAX_NEIGHBOURS } from '../../../src/agent/worker/sizes.js';
+import { KEY_SLOTS, LIMITS, MAX_NEIGHBOURS } from '../../../src/agent/worker/sizes.js';
 import { NOBODY, type OwnedPrefix, PrefixTable } from '../../../src/overlay/route/prefix-table.js';
 import { encodeTables } from '../../../src/overlay/route/tables.js';
 import { readReceiverIndex, RECORD_FIRST_BYTE } from '../../../src/overlay/wire/record.js';
@@ -52,7 +52,7 @@ export class WorkerPair {
   readonly a: PlayedWorker;
   readonly b: PlayedWorker;
 
-  constructor() {
+  constructor(private readonly limits = LIMITS) {
     this.a = this.open('a');
     this.b = this.open('b');
   }
@@ -83,6 +83,7 @@ export class WorkerPair {
         mark: 0,
         plain: true,
       },
+      this.limits,
     );
     worker.start();
     return { worker, tun, udp, posted };

@@ -335,5 +335,26 @@ describe('recovered flows', () => {
     expect([got!.outgoing, got!.incoming.length]).toEqual([[], 1]);
     expect(got!.incoming[0]).toMatchObject({ node: 1, delivered: 20, skipped: 0, duplicates: 0, held: 0 });
     expect(got!.incoming[0]!.reordered).toBeGreaterThan(0);
+    expect(got!.incoming[0]!.tuple).toEqual(sent!.outgoing[0]!.tuple);
+  });
+
+  it('are listed where they arrive if they are realtime too, with their addresses and without anything going back', () => {
+    const voice = {
+      version: 4,
+      protocol: UDP,
+      payload: Uint8Array.of(1),
+      tos: 46 << 2,
+      checksum: 'whole',
+    } as const;
+    for (let i = 0; i < 3; i++) pair.a.tun.inject(buildPacket({ ...voice, from: 1, to: 2 }));
+    pair.time.advance(SECOND / 10);
+    const filter = { outgoing: true, incoming: true, idleMicros: SECOND, limit: 10 };
+    pair.tell('a', { type: 'flows', id: 1, filter });
+    pair.tell('b', { type: 'flows', id: 2, filter });
+    const [sent] = pair.take('a', 'flows');
+    const { tuple, label } = sent!.outgoing[0]!;
+    expect(pair.take('b', 'flows')[0]!.incoming).toMatchObject([
+      { node: 1, label, tuple, service: 2, delivered: 3, duplicates: 0 },
+    ]);
   });
 });

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { LIMITS } from '../../../src/agent/worker/sizes.js';
 import type { LinkRecovery } from '../../../src/agent/messages.js';
 import {
   LANE_BEST_EFFORT,
@@ -271,6 +272,21 @@ describe('flows beside each other', () => {
     pair.time.advance(SECOND);
     const arrived = pair.b.tun.output.map(({ bytes }) => bytes.toString());
     expect([...arrived].sort()).toEqual(packets.map((each) => each.toString()).sort());
+  });
+
+  it('leave realtime its place in the store, however much of it reliable ones fill', () => {
+    pair = new WorkerPair({ ...LIMITS, stored: 256 });
+    pair.join();
+    pair.time.advance(SECOND);
+    transfer(many(5));
+    pair.b.tun.output.length = 0;
+    pair.passes = (datagram) => laneOf(datagram) !== LANE_RELIABLE;
+    for (const each of many(400)) pair.a.tun.inject(each);
+    pair.time.advance(10 * MS);
+    expect(pair.report('a').drops['queue-full']).toBeGreaterThan(100);
+    for (const each of voice(10)) pair.a.tun.inject(each);
+    pair.time.advance(10 * MS);
+    expect(pair.b.tun.output.splice(0).map(({ bytes }) => bytes)).toEqual([...voice(10)]);
   });
 
   it('are held up by their own losses only', () => {

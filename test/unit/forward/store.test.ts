@@ -37,6 +37,16 @@ describe('the frame store', () => {
     expect([store.sealed[slot], store.repeats[slot], store.state[slot]]).toEqual([0, 0, FRAME_WAITING]);
   });
 
+  it('spares a sixteenth for realtime frames', () => {
+    const store = new FrameStore(64, 64, RECORD_TAG);
+    const reliable = Array.from({ length: 64 }, () => store.takeSparing());
+    expect(reliable.filter((slot) => slot >= 0)).toHaveLength(60);
+    expect(store.room).toBe(0);
+    expect(Array.from({ length: 5 }, () => store.take()).filter((slot) => slot >= 0)).toHaveLength(4);
+    store.release(reliable[0]!);
+    expect(store.takeSparing()).toBe(-1);
+  });
+
   it('never gives a slot twice, says when all are taken, and takes none back twice', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(9), { maxLength: 100 }), (steps) => {

@@ -264,6 +264,8 @@ describe('what the queue decides', () => {
     expect(pool.released).toEqual(numbers(1, 6501 - 6144));
     expect(pool.released).not.toContain(thin);
     expect(rig.outbound.stats.dropped).toBe(6501 - 6144);
+    // Each one's follower is told not to wait for it.
+    expect(rig.unchained).toEqual(numbers(1, 6501 - 6144).map((name) => [name, name + 1]));
   });
 });
 

@@ -43,7 +43,8 @@ describe('copies ahead of loss', () => {
     [{ loss: 0.039 }, 1],
     [{ loss: 0.04 }, 2],
     [{ burst: 1.9 }, 1],
-    [{ burst: 2 }, 2],
+    [{ burst: 2 }, 3],
+    [{ loss: 0.04, burst: 2 }, 3],
     [{ loss: 0.0009, burst: 9 }, 0],
     [{ loss: 0.5, rate: 0 }, 0],
     [{ loss: NaN }, 0],
@@ -137,11 +138,10 @@ describe('copies ahead of loss', () => {
 
   it('keep a distance that grows with the runs of losses, and is no later than a quarter of a round trip', () => {
     const thin = new ThinFlows();
-    expect([1, 3, 50].map((burst) => thin.copyDelay(burst, 20 * MS))).toEqual([1 * MS, 3 * MS, 5 * MS]);
-    expect([thin.copyDelay(0.5, 20 * MS), thin.copyDelay(3, 400), thin.copyDelay(1, 0)]).toEqual([
-      1 * MS,
-      100,
-      0,
+    expect([1, 3, 50].map((burst) => thin.copyDelay(1, burst, 20 * MS))).toEqual([1200, 3600, 5 * MS]);
+    expect(thin.copyDelay(3, 3, 20 * MS)).toBe(1200);
+    expect([thin.copyDelay(1, 0.5, 20 * MS), thin.copyDelay(1, 3, 400), thin.copyDelay(1, 1, 0)]).toEqual([
+      1200, 100, 0,
     ]);
   });
 

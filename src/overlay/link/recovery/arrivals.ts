@@ -175,11 +175,16 @@ export class Arrivals {
     return this.isRemembered(number) && !this.had.has(number);
   }
 
-  /** Parity gave the frame of transmission `number`: true if it was missing, and is to be delivered. It stays unacknowledged. */
-  repaired(number: number): boolean {
+  /**
+   * Parity gave the frame of transmission `number`: true if it was missing, and is to be delivered. It is acknowledged, lest it be sent again, but
+   * counts as lost.
+   */
+  repaired(now: number, number: number): boolean {
     if (!this.isMissing(number)) return false;
     this.had.add(number);
     this.repairedCount = (this.repairedCount + 1) >>> 0;
+    if (this.ranges.add(now, number)) this.ackAt = Math.min(this.ackAt, now);
+    this.hasNews = true;
     return true;
   }
 

@@ -23,7 +23,7 @@ export class ArrivedRanges {
     this.count = 0;
   }
 
-  /** Adds a number that isn't in a run. True when it opened or closed a gap: anything but the next of the newest run, or the first. */
+  /** Adds a number. True when it opened or closed a gap: anything but the next of the newest run, the first, or what is in a run already. */
   add(now: number, number: number): boolean {
     const top = this.count - 1;
     if (top >= 0 && add21(this.last[top], 1) === number) {
@@ -34,8 +34,7 @@ export class ArrivedRanges {
       return false;
     }
     if (top >= 0 && difference21(number, this.last[top]) > ACK_SPAN) this.count = 0;
-    this.addElsewhere(now, number);
-    return top >= 0;
+    return this.addElsewhere(now, number) && top >= 0;
   }
 
   /** Nobody asks for acknowledgements: what none could tell is forgotten before its numbers come round again. */
@@ -45,10 +44,12 @@ export class ArrivedRanges {
     this.first[0] = add21(this.last[0], -ACK_SPAN);
   }
 
-  private addElsewhere(now: number, number: number): void {
+  /** False where it is in a run already. */
+  private addElsewhere(now: number, number: number): boolean {
     let run = this.count - 1;
     while (run >= 0 && difference21(number, this.first[run]) < 0) run--;
     // Now `run` is the newest that begins before the number.
+    if (run >= 0 && difference21(this.last[run], number) >= 0) return false;
     const joinsAbove = run + 1 < this.count && add21(number, 1) === this.first[run + 1];
     if (run >= 0 && add21(this.last[run], 1) === number) {
       this.last[run] = number;
@@ -56,9 +57,10 @@ export class ArrivedRanges {
     } else if (joinsAbove) {
       this.first[++run] = number;
     } else run = this.insert(run + 1, number);
-    if (run < 0) return;
+    if (run < 0) return true;
     this.changedAt[run] = now;
     this.told[run] = 0;
+    return true;
   }
 
   private joinNext(run: number): void {

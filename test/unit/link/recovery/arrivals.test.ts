@@ -79,17 +79,21 @@ describe('a frame', () => {
     expect(rig.ack().runs).toEqual([[0, 6]]);
   });
 
-  it('that parity gave is no longer missing, stays unacknowledged, and is a duplicate when it comes', () => {
+  it('that parity gave is no longer missing, is acknowledged at once, and is a duplicate when it comes', () => {
     const rig = new Rig();
     rig.take(0);
     rig.take(2);
     expect([0, 1, 2, 3].map((n) => rig.core.isMissing(n))).toEqual([false, true, false, false]);
-    expect([0, 1, 1, 2, 3].map((n) => rig.core.repaired(n))).toEqual([false, true, false, false, false]);
-    expect(rig.core.isMissing(1)).toBe(false);
-    expect(rig.ack().runs).toEqual([
-      [2, 2],
-      [0, 0],
+    expect([0, 1, 1, 2, 3].map((n) => rig.core.repaired(rig.now, n))).toEqual([
+      false,
+      true,
+      false,
+      false,
+      false,
     ]);
+    expect(rig.core.isMissing(1)).toBe(false);
+    expect(rig.core.ackDue(rig.now)).toBe(true);
+    expect(rig.ack().runs).toEqual([[0, 2]]);
     expect([rig.take(3, { repeatOf: 1 }), rig.take(1)]).toEqual([ARRIVAL_DUPLICATE, ARRIVAL_DUPLICATE]);
     expect(rig.ack().runs).toEqual([[0, 3]]);
   });
@@ -135,7 +139,7 @@ describe('a frame', () => {
     const rig = new Rig();
     expect([
       rig.core.isMissing(0),
-      rig.core.repaired(0),
+      rig.core.repaired(rig.now, 0),
       rig.core.writeAck(0, new DataView(new ArrayBuffer(99)), 5, 99),
     ]).toEqual([false, false, 5]);
   });
@@ -328,7 +332,7 @@ describe('a report', () => {
     rig.take(2);
     expect(rig.report()).toEqual([3, 0, 0, 0]);
     rig.now += 99 * MS;
-    rig.core.repaired(1);
+    rig.core.repaired(rig.now, 1);
     expect(rig.report()).toBeUndefined();
     rig.now += 1 * MS;
     expect(rig.report()).toEqual([3, 1, 1, 1]);
