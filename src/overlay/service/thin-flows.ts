@@ -36,6 +36,8 @@ const SAVED_BYTES = 3200;
 /** From here on a second copy is worth its bytes, or even a third. Tuned. */
 const TWICE_LOSS = 0.04;
 const THRICE_BURST = 2;
+/** A run longer than this outlasts any copy. Tuned. */
+const OUTAGE_BURST = 8;
 /** Distance of the last copy for each frame that a run of losses lasts, and the most, as a share of the round trip: later than that, a retransmission is as good. Tuned. */
 const DELAY_PER_BURST = 1_200;
 const DELAY_ROUND_TRIPS = 0.25;
@@ -69,7 +71,7 @@ export class ThinFlows {
     this.refill(now, Math.max(0, link.rate - link.busy));
     if (!(rate <= this.thinShare * link.rate)) return 0;
     const once = link.loss >= TWICE_LOSS ? 2 : 1;
-    const wanted = link.burst >= THRICE_BURST ? 3 : once;
+    const wanted = link.burst >= THRICE_BURST && link.burst <= OUTAGE_BURST ? 3 : once;
     const copies = Math.min(wanted, Math.floor(this.allowance / bytes));
     this.allowance -= copies * bytes;
     return copies;

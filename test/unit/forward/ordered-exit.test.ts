@@ -95,11 +95,11 @@ describe('reliable packets at the exit', () => {
     expect([tunWrittenPackets, tunWrittenBytes]).toEqual([7, 7 * 140]);
   });
 
-  it('wait two and a half round trips and thirty milliseconds, then go without the missing one', () => {
+  it('wait four round trips and thirty milliseconds, then go without the missing one', () => {
     const exit = new Exit();
     exit.arrive({ sequence: 1, distance: 0 });
     exit.arrive({ sequence: 3 });
-    exit.rig.run(32_400);
+    exit.rig.run(33_900);
     expect(exit.delivered()).toEqual([]);
     exit.rig.run(200);
     expect(exit.delivered()).toEqual([3]);

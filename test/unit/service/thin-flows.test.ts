@@ -44,6 +44,8 @@ describe('copies ahead of loss', () => {
     [{ loss: 0.04 }, 2],
     [{ burst: 1.9 }, 1],
     [{ burst: 2 }, 3],
+    [{ burst: 8 }, 3],
+    [{ burst: 8.1 }, 1],
     [{ loss: 0.04, burst: 2 }, 3],
     [{ loss: 0.0009, burst: 9 }, 0],
     [{ loss: 0.5, rate: 0 }, 0],
