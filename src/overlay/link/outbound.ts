@@ -608,8 +608,9 @@ export class Outbound {
       this.parity.reset();
       this.wire.forgetParity();
     }
-    this.congestion.reset(now);
     this.settle(now, transmissions, transmissions.settled);
+    // Behind the losses: they say nothing of what comes.
+    this.congestion.reset(now);
   }
 
   /** The link is down: nothing goes out until `resume`. What waits is given up when its deadline has passed. */

@@ -220,6 +220,7 @@ export class CongestionController {
   /** Another path, or a process that has lost its state: as at the beginning. */
   reset(now: number): void {
     this.base.forget();
+    this.lossWatch.forget();
     this.rounds.forget(now, this.delivered);
     this.longRate = 0;
     this.threshold = Infinity;
