@@ -2,8 +2,8 @@
  * A bottleneck that flows share: a queue that drops what doesn't fit, a rate, a delay each way, loss by chance or in bursts behind the queue.
  * Acknowledgements come back by a way of their own with the same delay. Times in µs, rates in bytes per µs. Virtual time, from a seed.
  */
-import type { Random } from './random.js';
-import { Simulator } from './simulator.js';
+import { EventQueue } from './event-queue.js';
+import { Random } from './random.js';
 
 export interface BottleneckOptions {
   readonly rate: number;
@@ -22,16 +22,6 @@ export interface BottleneckOptions {
   readonly seed?: number;
 }
 
-/** What a flow sends through. */
-export interface Path {
-  readonly now: number;
-  at(time: number, run: () => void): void;
-  after(delay: number, run: () => void): void;
-  send(packet: SimPacket): void;
-  /** Runs at the sender's side once an acknowledgement has come back. */
-  back(run: () => void): void;
-}
-
 export interface SimPacket {
   readonly number: number;
   readonly bytes: number;
@@ -40,8 +30,9 @@ export interface SimPacket {
   readonly arrive: (packet: SimPacket) => void;
 }
 
-export class Bottleneck implements Path {
-  readonly sim: Simulator;
+export class Bottleneck {
+  readonly events = new EventQueue();
+  now = 0;
   rate: number;
   oneWay: number;
   loss: number;
@@ -63,13 +54,8 @@ export class Bottleneck implements Path {
     this.oneWay = options.oneWay;
     this.loss = options.loss ?? 0;
     this.limit = options.rate * options.queueTime;
-    this.sim = new Simulator(options.seed ?? 1);
-    this.random = this.sim.random;
+    this.random = new Random(options.seed ?? 1);
     this.sample();
-  }
-
-  get now(): number {
-    return this.sim.now;
   }
 
   get queueDelay(): number {
@@ -77,15 +63,20 @@ export class Bottleneck implements Path {
   }
 
   at(time: number, run: () => void): void {
-    this.sim.at(time, run);
+    this.events.push(Math.max(time, this.now), run);
   }
 
   after(delay: number, run: () => void): void {
-    this.sim.after(delay, run);
+    this.at(this.now + delay, run);
   }
 
   runUntil(end: number): void {
-    this.sim.runUntil(end);
+    while (this.events.nextTime <= end) {
+      const event = this.events.pop()!;
+      this.now = event.time;
+      event.run();
+    }
+    this.now = end;
   }
 
   send(packet: SimPacket): void {
@@ -99,6 +90,7 @@ export class Bottleneck implements Path {
     if (!this.busy) this.serve();
   }
 
+  /** Runs at the sender's side once an acknowledgement has come back. */
   back(run: () => void): void {
     const time = this.now + this.oneWay + this.random.integer((this.options.jitter ?? 0) + 1);
     this.at(this.options.stall === undefined ? time : Math.max(time, this.stallUntil(time)), run);

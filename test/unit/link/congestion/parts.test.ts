@@ -46,7 +46,7 @@ describe('the delay window', () => {
     let rtt = base;
     for (let i = 0; i < 200; i++) {
       const sentBy = window.window;
-      window.onRound(rtt, base, RATE, 3 * MS, 0, true);
+      window.onRound(rtt, base, RATE, 3 * MS, 0);
       rtt = Math.max(base, sentBy / RATE);
     }
     const queue = rtt - base;
@@ -58,7 +58,7 @@ describe('the delay window', () => {
   it('is bounded by the delivery rate where nothing delays: a policer', () => {
     const window = new DelayWindow(PACKET);
     window.enter(20 * PACKET);
-    for (let i = 0; i < 200; i++) window.onRound(40 * MS, 40 * MS, RATE, 3 * MS, 0, true);
+    for (let i = 0; i < 200; i++) window.onRound(40 * MS, 40 * MS, RATE, 3 * MS, 0);
     expect(window.window).toBeLessThanOrEqual(1.5 * RATE * 43 * MS + 4 * PACKET);
   });
 });
