@@ -135,4 +135,20 @@ void Poller::onClosed(uv_handle_t* handle) {
   if (!poller->owned_) delete poller;
 }
 
+Polled::~Polled() {
+  if (fd >= 0) ::close(fd);
+}
+
+void Polled::close(napi_env env) {
+  if (poller != nullptr) poller->close(env);
+  poller = nullptr;
+  if (fd >= 0) ::close(fd);
+  fd = -1;
+}
+
+const char* Polled::watch(napi_env env) {
+  poller = Poller::open(env, fd);
+  return poller == nullptr ? "uv_poll_init" : nullptr;
+}
+
 }  // namespace causeway

@@ -7,6 +7,8 @@
 #include <node_api.h>
 #include <uv.h>
 
+#include "env.hh"
+
 namespace causeway {
 
 class Poller {
@@ -59,6 +61,18 @@ class Poller {
   bool resumeAfterError_ = false;
   bool error_ = false;
   bool drainCounter_ = false;
+};
+
+/** A resource that is one descriptor, watched on the event loop from `watch` on. */
+struct Polled : Handle {
+  using Handle::Handle;
+  ~Polled() override;
+  void close(napi_env env) override;
+  /** nullptr, or the system call that failed, with errno set. */
+  const char* watch(napi_env env);
+
+  int fd = -1;
+  Poller* poller = nullptr;
 };
 
 }  // namespace causeway

@@ -1,7 +1,6 @@
 #include "timer.hh"
 
 #include <sys/timerfd.h>
-#include <unistd.h>
 
 #include <cerrno>
 
@@ -10,20 +9,9 @@
 namespace causeway {
 namespace {
 
-struct Timer final : Handle {
+struct Timer final : Polled {
   static constexpr Kind kKind = Kind::Timer;
-  Timer() : Handle(kKind) {}
-  ~Timer() override {
-    if (fd >= 0) ::close(fd);
-  }
-  void close(napi_env env) override {
-    if (poller != nullptr) poller->close(env);
-    poller = nullptr;
-    if (fd >= 0) ::close(fd);
-    fd = -1;
-  }
-  int fd = -1;
-  Poller* poller = nullptr;
+  Timer() : Polled(kKind) {}
 };
 
 /** timerOpen(callback) -> handle */
@@ -32,10 +20,7 @@ napi_value timerOpen(napi_env env, napi_callback_info info) {
   auto* timer = new Timer();
   timer->fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
   const char* failed = timer->fd < 0 ? "timerfd_create" : nullptr;
-  if (failed == nullptr) {
-    timer->poller = Poller::open(env, timer->fd);
-    if (timer->poller == nullptr) failed = "uv_poll_init";
-  }
+  if (failed == nullptr) failed = timer->watch(env);
   if (failed != nullptr) {
     throwErrno(env, errno, failed);
     delete timer;

@@ -42,21 +42,10 @@ class FdSink final : public Sink {
   const int skip_;
 };
 
-struct Tun final : Handle {
+struct Tun final : Polled {
   static constexpr Kind kKind = Kind::Tun;
-  Tun() : Handle(kKind) {}
-  ~Tun() override {
-    if (fd >= 0) ::close(fd);
-  }
-  void close(napi_env env) override {
-    if (poller != nullptr) poller->close(env);
-    poller = nullptr;
-    if (fd >= 0) ::close(fd);
-    fd = -1;
-  }
+  Tun() : Polled(kKind) {}
 
-  int fd = -1;
-  Poller* poller = nullptr;
   CoalesceOptions features = {};
   char name[IFNAMSIZ] = {};
   Coalescer coalescer;
@@ -162,10 +151,7 @@ napi_value tunOpen(napi_env env, napi_callback_info info) {
   }
   for (int i = 0; i < 3; i++) napi_get_value_bool(env, args.value[1 + i], &wants[i]);
   const char* failed = openDevice(tun, wants[0], wants[1], wants[2]);
-  if (failed == nullptr) {
-    tun->poller = Poller::open(env, tun->fd);
-    if (tun->poller == nullptr) failed = "uv_poll_init";
-  }
+  if (failed == nullptr) failed = tun->watch(env);
   if (failed != nullptr) {
     throwErrno(env, errno, failed);
     delete tun;

@@ -8,19 +8,9 @@
 
 namespace causeway {
 
-Udp::Udp() : Handle(kKind), scratch(new UdpScratch()) {}
+Udp::Udp() : Polled(kKind), scratch(new UdpScratch()) {}
 
-Udp::~Udp() {
-  if (fd >= 0) ::close(fd);
-  delete scratch;
-}
-
-void Udp::close(napi_env env) {
-  if (poller != nullptr) poller->close(env);
-  poller = nullptr;
-  if (fd >= 0) ::close(fd);
-  fd = -1;
-}
+Udp::~Udp() { delete scratch; }
 
 namespace {
 
@@ -151,10 +141,7 @@ napi_value udpOpen(napi_env env, napi_callback_info info) {
   udp->mark = options.mark;
   udp->withoutGso.resize(static_cast<size_t>(slots));
   const char* failed = openSocket(udp, options);
-  if (failed == nullptr) {
-    udp->poller = Poller::open(env, udp->fd);
-    if (udp->poller == nullptr) failed = "uv_poll_init";
-  }
+  if (failed == nullptr) failed = udp->watch(env);
   if (failed != nullptr) {
     throwErrno(env, errno, failed);
     delete udp;

@@ -43,11 +43,10 @@ constexpr int kSendVectors = 1024;
 
 struct UdpScratch;
 
-struct Udp final : Handle {
+struct Udp final : Polled {
   static constexpr Kind kKind = Kind::Udp;
   Udp();
   ~Udp() override;
-  void close(napi_env env) override;
 
   /** Who said that an endpoint can't be reached. */
   enum class Origin : uint32_t { Host, Network };
@@ -58,13 +57,11 @@ struct Udp final : Handle {
   };
   void noteTrouble(const uint32_t* address, uint32_t port, Origin origin);
 
-  int fd = -1;
   int mark = 0;
   int family = AF_INET6;
   bool gso = false;
   bool gro = false;
   bool pktinfo = false;
-  Poller* poller = nullptr;
   int slots = 0;
   /** Messages for which a slot goes without UDP_SEGMENT after the kernel refused one: its path is too narrow, for now. */
   std::vector<uint16_t> withoutGso;

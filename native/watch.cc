@@ -5,7 +5,6 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 
@@ -15,20 +14,9 @@
 namespace causeway {
 namespace {
 
-struct Watch final : Handle {
+struct Watch final : Polled {
   static constexpr Kind kKind = Kind::Watch;
-  Watch() : Handle(kKind) {}
-  ~Watch() override {
-    if (fd >= 0) ::close(fd);
-  }
-  void close(napi_env env) override {
-    if (poller != nullptr) poller->close(env);
-    poller = nullptr;
-    if (fd >= 0) ::close(fd);
-    fd = -1;
-  }
-  int fd = -1;
-  Poller* poller = nullptr;
+  Watch() : Polled(kKind) {}
 };
 
 const char* open(Watch* watch) {
@@ -45,10 +33,7 @@ napi_value watchOpen(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   auto* watch = new Watch();
   const char* failed = open(watch);
-  if (failed == nullptr) {
-    watch->poller = Poller::open(env, watch->fd);
-    if (watch->poller == nullptr) failed = "uv_poll_init";
-  }
+  if (failed == nullptr) failed = watch->watch(env);
   if (failed != nullptr) {
     throwErrno(env, errno, failed);
     delete watch;
