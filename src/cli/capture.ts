@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import { BlockCounter } from '../capture/block-counter.js';
 import type { CaptureRequest } from '../control/api.js';
-import { clientOf, json, withJson, withSocket } from './context.js';
+import { clientOf, interruptible, json, withJson, withSocket } from './context.js';
 import type { CommonOptions, Output } from './context.js';
 import { CliError } from './errors.js';
 
@@ -37,24 +37,22 @@ export function registerCapture(program: Command, output: Output): void {
 async function runCapture(options: CaptureOptions, output: Output): Promise<void> {
   const { write: file, decrypted = false, node, flow: ends, count, seconds, snap } = options;
   const request = { decrypted, snap, ...(node !== undefined && { node }), ...(ends && { flow: ends }) };
-  const abort = new AbortController();
-  const stop = (): void => abort.abort();
-  const timer = seconds === undefined ? undefined : setTimeout(stop, seconds * 1000);
-  process.once('SIGINT', stop).once('SIGTERM', stop);
   const blocks = new BlockCounter(count ?? Infinity);
-  let target: number | undefined;
-  try {
-    for await (const chunk of clientOf(options).capture(request, abort.signal)) {
-      // Only now is there something to write: an agent that refuses leaves no empty file.
-      target ??= openTarget(file);
-      writeAll(target, blocks.take(chunk));
-      if (blocks.isFull) break;
+  await interruptible(async (interrupted) => {
+    const limits = seconds === undefined ? [] : [AbortSignal.timeout(seconds * 1000)];
+    const chunks = clientOf(options).capture(request, AbortSignal.any([interrupted, ...limits]));
+    let target: number | undefined;
+    try {
+      for await (const chunk of chunks) {
+        // Only now is there something to write: an agent that refuses leaves no empty file.
+        target ??= openTarget(file);
+        writeAll(target, blocks.take(chunk));
+        if (blocks.isFull) break;
+      }
+    } finally {
+      if (target !== undefined && target !== STANDARD_OUTPUT) closeSync(target);
     }
-  } finally {
-    clearTimeout(timer);
-    process.off('SIGINT', stop).off('SIGTERM', stop);
-    if (target !== undefined && target !== STANDARD_OUTPUT) closeSync(target);
-  }
+  });
   const { packets, missed } = blocks;
   const text =
     options.json === true

@@ -36,6 +36,18 @@ export function withSocket(command: Command): Command {
   return command.option('-s, --socket <path>', `control socket of the agent (default: ${DEFAULT_SOCKET})`);
 }
 
+/** Runs `work`, whose signal aborts when the command is interrupted or told to end. */
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const abort = new AbortController();
+  const stop = (): void => abort.abort();
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  try {
+    return await work(abort.signal);
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  }
+}
+
 export function json(value: unknown): string {
   return JSON.stringify(value, null, 2);
 }

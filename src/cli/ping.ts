@@ -1,8 +1,8 @@
 /** `causeway ping TARGET`: echo requests through the overlay, each reply with the nodes it passed. */
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { PingEvent } from '../control/api.js';
-import { clientOf, withJson, withSocket } from './context.js';
+import type { PingEvent, PingRequest } from '../control/api.js';
+import { clientOf, interruptible, withJson, withSocket } from './context.js';
 import type { CommonOptions, Output } from './context.js';
 import { CliError } from './errors.js';
 import { median, millis } from './format.js';
@@ -40,34 +40,38 @@ export function registerPing(program: Command, output: Output): void {
     .option('-i, --interval <seconds>', 'time between two', seconds, 1)
     .option('-W, --timeout <seconds>', 'how long to wait for each reply', seconds, 2);
   withSocket(withJson(command)).action((target: string, options: PingOptions) =>
-    runPing(target, options, output),
+    interruptible((signal) => runPing(target, options, output, signal)),
   );
 }
 
-async function runPing(target: string, options: PingOptions, output: Output): Promise<void> {
-  const abort = new AbortController();
-  const onSignal = (): void => abort.abort();
-  process.once('SIGINT', onSignal);
-  try {
-    const { count, interval, timeout } = options;
-    const request = {
-      target,
-      count,
-      intervalMs: Math.round(interval * 1000),
-      timeoutMs: Math.round(timeout * 1000),
-    };
-    const summary = new Summary();
-    for await (const event of clientOf(options).ping(request, abort.signal)) {
-      const change = summary.add(event);
-      if (change) output.out(options.json === true ? JSON.stringify(change) : renderPathChange(change));
-      output.out(options.json === true ? JSON.stringify(event) : renderPingEvent(event));
-    }
-    const total = summary.total();
-    output.out(options.json === true ? JSON.stringify(total) : renderSummary(target, total));
-    if (total.received === 0 && !abort.signal.aborted) throw new CliError(`no answer from ${target}`);
-  } finally {
-    process.off('SIGINT', onSignal);
+/** What `ping` and `trace` ask for. */
+export function requestOf(
+  target: string,
+  { count, interval, timeout }: Pick<PingOptions, 'count' | 'interval' | 'timeout'>,
+): PingRequest {
+  return {
+    target,
+    count,
+    intervalMs: Math.round(interval * 1000),
+    timeoutMs: Math.round(timeout * 1000),
+  };
+}
+
+async function runPing(
+  target: string,
+  options: PingOptions,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  const summary = new Summary();
+  for await (const event of clientOf(options).ping(requestOf(target, options), signal)) {
+    const change = summary.add(event);
+    if (change) output.out(options.json === true ? JSON.stringify(change) : renderPathChange(change));
+    output.out(options.json === true ? JSON.stringify(event) : renderPingEvent(event));
   }
+  const total = summary.total();
+  output.out(options.json === true ? JSON.stringify(total) : renderSummary(target, total));
+  if (total.received === 0 && !signal.aborted) throw new CliError(`no answer from ${target}`);
 }
 
 /** Counts what came back. */

@@ -6,11 +6,11 @@ import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import type { PingEvent, PingRequest } from '../control/api.js';
 import type { ControlClient } from '../control/client.js';
-import { clientOf, withJson, withSocket } from './context.js';
+import { clientOf, interruptible, withJson, withSocket } from './context.js';
 import type { CommonOptions, Output } from './context.js';
 import { CliError } from './errors.js';
 import { median, millis, table } from './format.js';
-import { seconds, wholeNumber } from './ping.js';
+import { requestOf, seconds, wholeNumber } from './ping.js';
 
 interface TraceOptions extends CommonOptions {
   count: number;
@@ -48,27 +48,19 @@ export function registerTrace(program: Command, output: Output): void {
     .option('-i, --interval <seconds>', 'time between two', seconds, 0.2)
     .option('-W, --timeout <seconds>', 'how long to wait for each answer', seconds, 2);
   withSocket(withJson(command)).action((target: string, options: TraceOptions) =>
-    runTrace(target, options, output),
+    interruptible((signal) => runTrace(target, options, output, signal)),
   );
 }
 
-async function runTrace(target: string, options: TraceOptions, output: Output): Promise<void> {
-  const abort = new AbortController();
-  const onSignal = (): void => abort.abort();
-  process.once('SIGINT', onSignal);
-  try {
-    const request = {
-      target,
-      count: options.count,
-      intervalMs: Math.round(options.interval * 1000),
-      timeoutMs: Math.round(options.timeout * 1000),
-    };
-    const trace = await traceTo(clientOf(options), request, abort.signal);
-    output.out(options.json === true ? JSON.stringify(trace) : renderTrace(trace));
-    if (trace.hops.at(-1)!.received === 0) throw new CliError(`no answer from ${target}`);
-  } finally {
-    process.off('SIGINT', onSignal);
-  }
+async function runTrace(
+  target: string,
+  options: TraceOptions,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  const trace = await traceTo(clientOf(options), requestOf(target, options), signal);
+  output.out(options.json === true ? JSON.stringify(trace) : renderTrace(trace));
+  if (trace.hops.at(-1)!.received === 0) throw new CliError(`no answer from ${target}`);
 }
 
 /** Probes the whole way; what has been seen until then where `signal` aborts. */

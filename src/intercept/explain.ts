@@ -7,7 +7,8 @@
  *   to anyone else ── split: never enters                    full: rules, the exit, else direct
  */
 import { hasManyDestinations, isLinkLocal, isLoopback } from './address.js';
-import { FRAGMENT_LATER, hasPorts, type PacketInfo } from './packet.js';
+import type { PacketInfo } from './packet.js';
+import { RuleQuestion } from './rule-question.js';
 import type { RuleInput, Verdict } from './rules.js';
 import { ORIGIN_DEFAULT, ORIGIN_DSCP, SERVICE_NAMES } from './services.js';
 
@@ -143,18 +144,5 @@ function whyService({ origin, rule }: Verdict): string {
 }
 
 function questionOf(info: PacketInfo, who: Who, sourceNode: number, destinationNode: number): RuleInput {
-  const ported = info.fragment !== FRAGMENT_LATER && hasPorts(info.protocol);
-  return {
-    version: info.version,
-    protocol: info.protocol,
-    source: [info.src0, info.src1, info.src2, info.src3],
-    destination: [info.dst0, info.dst1, info.dst2, info.dst3],
-    sourceNode,
-    destinationNode,
-    sourcePort: ported ? info.sourcePort : -1,
-    destinationPort: ported ? info.destinationPort : -1,
-    dscp: info.trafficClass >>> 2,
-    choosesByDscp: true,
-    ...who,
-  };
+  return Object.assign(new RuleQuestion().ask(info, sourceNode, destinationNode), who);
 }

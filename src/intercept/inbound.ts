@@ -20,7 +20,6 @@ import {
   FRAGMENT_FIRST,
   FRAGMENT_LATER,
   FRAGMENT_NONE,
-  hasPorts,
   PacketInfo,
   PARSE_OK,
   parseHead,
@@ -29,7 +28,8 @@ import {
   PROTOCOL_TCP,
 } from './packet.js';
 import type { RuleIndex } from './rule-index.js';
-import { indexRules, NO_SENDER, type NodeGroups, type RuleMatch, type Verdict } from './rules.js';
+import { RuleQuestion } from './rule-question.js';
+import { indexRules, type NodeGroups, type RuleMatch, type Verdict } from './rules.js';
 import { ORIGIN_RULE } from './services.js';
 
 export interface InboundRule {
@@ -64,30 +64,14 @@ export class InboundFilter {
   private verdicts: readonly Verdict[] = [];
   private known: FlowCache | undefined;
   private readonly quoted = new PacketInfo();
-  private readonly asked = {
-    version: 0,
-    protocol: 0,
-    source: new Int32Array(4),
-    destination: new Int32Array(4),
-    sourceNode: 0,
-    destinationNode: 0,
-    sourcePort: -1,
-    destinationPort: -1,
-    dscp: 0,
-    choosesByDscp: false,
-    user: NO_SENDER,
-    group: NO_SENDER,
-    cgroups: 0,
-  };
+  private readonly asked = new RuleQuestion();
 
   /** `sent`: the flows that this host, node `self`, sends. `capacity`: flows from outside that are remembered. */
   constructor(
     private readonly sent: FlowCache,
-    self: number,
+    private readonly self: number,
     private readonly capacity: number,
-  ) {
-    this.asked.destinationNode = self;
-  }
+  ) {}
 
   /** Undefined: everything may enter. Flows that run when rules first come count as this host's own. */
   set(rules: readonly InboundRule[] | undefined, groups: NodeGroups): void {
@@ -139,7 +123,7 @@ export class InboundFilter {
 
   private decide(now: number, view: DataView, info: PacketInfo, node: number): Verdict {
     if (isIcmp(info) ? this.isIcmpAnswer(now, view, info) : this.isAnswer(now, info)) return ANSWER;
-    const rule = this.index!.first(this.question(info, node));
+    const rule = this.index!.first(this.asked.ask(info, node, this.self));
     return rule < 0 ? UNNAMED : this.verdicts[rule]!;
   }
 
@@ -162,26 +146,6 @@ export class InboundFilter {
     if (quoted.version !== info.version) return false;
     const flow = sent.peek(quoted);
     return flow >= 0 && sent.idle(now, flow) < lifeOf(quoted);
-  }
-
-  private question(info: PacketInfo, node: number): typeof this.asked {
-    const { asked } = this;
-    const ported = hasPorts(info.protocol);
-    asked.version = info.version;
-    asked.protocol = info.protocol;
-    asked.sourceNode = node;
-    asked.source[0] = info.src0;
-    asked.source[1] = info.src1;
-    asked.source[2] = info.src2;
-    asked.source[3] = info.src3;
-    asked.destination[0] = info.dst0;
-    asked.destination[1] = info.dst1;
-    asked.destination[2] = info.dst2;
-    asked.destination[3] = info.dst3;
-    asked.sourcePort = ported ? info.sourcePort : -1;
-    asked.destinationPort = ported ? info.destinationPort : -1;
-    asked.dscp = info.trafficClass >>> 2;
-    return asked;
   }
 }
 

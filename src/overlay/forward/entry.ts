@@ -23,15 +23,9 @@ import {
 } from '../../intercept/flow-cache.js';
 import { FRAGMENT_REFUSED, type FragmentWatch } from '../../intercept/fragments.js';
 import { type InboundFilter, isIcmp } from '../../intercept/inbound.js';
-import {
-  FRAGMENT_LATER,
-  FRAGMENT_NONE,
-  hasPorts,
-  PacketInfo,
-  PARSE_OK,
-  parsePacket,
-} from '../../intercept/packet.js';
-import { type Classify, NO_SENDER } from '../../intercept/rules.js';
+import { FRAGMENT_NONE, PacketInfo, PARSE_OK, parsePacket } from '../../intercept/packet.js';
+import { RuleQuestion } from '../../intercept/rule-question.js';
+import type { Classify } from '../../intercept/rules.js';
 import type { SenderWatch } from '../../intercept/sender-watch.js';
 import { NO_OWNER } from '../route/prefix-table.js';
 import {
@@ -95,21 +89,7 @@ export class Entry {
   /** Who sends; absent where nobody asks. */
   senders: SenderWatch | undefined;
   private readonly info: PacketInfo = new PacketInfo();
-  private readonly asked = {
-    version: 0,
-    protocol: 0,
-    source: new Int32Array(4),
-    destination: new Int32Array(4),
-    sourcePort: -1,
-    destinationPort: -1,
-    dscp: 0,
-    choosesByDscp: true,
-    sourceNode: 0,
-    destinationNode: 0,
-    user: NO_SENDER,
-    group: NO_SENDER,
-    cgroups: 0,
-  };
+  private readonly asked = new RuleQuestion();
   private readonly detours: Detours;
   private readonly decided: Decided;
   private readonly routedRun: RoutedRun;
@@ -292,7 +272,7 @@ export class Entry {
   private decideFlow(now: number, flow: number, node: number): void {
     const { flows, refused } = this.parts;
     const { asked, access } = this;
-    this.ask(node);
+    asked.ask(this.info, this.parts.self, node);
     asked.user = flows.user[flow]!;
     asked.group = flows.group[flow]!;
     asked.cgroups = flows.cgroups[flow]!;
@@ -309,27 +289,6 @@ export class Entry {
     if (isBlind === access.isBlind) return;
     access.isBlind = isBlind;
     this.parts.flows.invalidate();
-  }
-
-  /** Puts the parsed packet as rules ask about it. */
-  private ask(destinationNode: number): void {
-    const { info, asked } = this;
-    const ports = info.fragment !== FRAGMENT_LATER && hasPorts(info.protocol);
-    asked.sourceNode = this.parts.self;
-    asked.destinationNode = destinationNode;
-    asked.version = info.version;
-    asked.protocol = info.protocol;
-    asked.source[0] = info.src0;
-    asked.source[1] = info.src1;
-    asked.source[2] = info.src2;
-    asked.source[3] = info.src3;
-    asked.destination[0] = info.dst0;
-    asked.destination[1] = info.dst1;
-    asked.destination[2] = info.dst2;
-    asked.destination[3] = info.dst3;
-    asked.sourcePort = ports ? info.sourcePort : -1;
-    asked.destinationPort = ports ? info.destinationPort : -1;
-    asked.dscp = info.trafficClass >>> 2;
   }
 
   /** Who carries the parsed packet to a destination that `owner` says is nobody's. */
