@@ -60,6 +60,19 @@ function tally(mesh: SimMesh, expected: ReadonlyMap<number, number>) {
   return { once, wrong };
 }
 
+/** Share of the packets between all pairs that `loss` on each link leaves, on paths of the fewest hops. */
+function deliveredByFewestHops(nodes: number, edges: readonly MeshEdge[], loss: number): number {
+  const hops = Array.from({ length: nodes }, (_, a) =>
+    Array.from({ length: nodes }, (_, b) => (a === b ? 0 : Infinity)),
+  );
+  for (const { a, b } of edges) hops[a][b] = hops[b][a] = 1;
+  for (let via = 0; via < nodes; via++)
+    for (const row of hops)
+      for (let to = 0; to < nodes; to++) row[to] = Math.min(row[to], row[via] + hops[via][to]);
+  const paths = hops.flatMap((row, from) => row.filter((_, to) => to !== from));
+  return paths.reduce((sum, length) => sum + (1 - loss) ** length, 0) / paths.length;
+}
+
 describe(`whole agents with real handshakes and ciphers (seed ${SEED})`, () => {
   it.each([
     ['a line', 20, chain(20, 1000), {}],
@@ -90,11 +103,14 @@ describe(`whole agents with real handshakes and ciphers (seed ${SEED})`, () => {
     const mesh = await SimMesh.create(sim, 20, edges);
     mesh.startAll();
     converge(mesh, 60 * SECOND);
+    // While some links' loss is known and others' isn't yet, paths go round about: that is over in three seconds.
+    sim.runFor(3 * SECOND);
     const expected = sendAllPairs(mesh, 2);
     const { once, wrong } = tally(mesh, expected);
     expect(wrong).toEqual([]);
-    // Paths are mostly two to five hops of 5 % each.
-    expect(once / expected.size).toBeGreaterThan(0.75);
+    // Everything in as few hops as can be would come out so often. Shorter paths in time have more.
+    const delivered = deliveredByFewestHops(20, edges, 0.05);
+    expect(once / expected.size).toBeGreaterThan(delivered - 0.04);
     const drops = mesh.agents.map((agent) => agent.numbers().drops);
     const total = (reason: string) => drops.reduce((sum, each) => sum + each[reason], 0);
     expect(total('replayed')).toBeGreaterThan(0);
