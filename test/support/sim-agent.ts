@@ -145,7 +145,7 @@ export class SimMesh {
 
   /** What came out of node `node`'s device. */
   deliver(node: number, bytes: Uint8Array): void {
-    this.sim.trace([node], bytes);
+    this.sim.trace(node, bytes);
     const at = bytes[0] >> 4 === 4 ? 20 : 40;
     const view = new DataView(bytes.buffer, bytes.byteOffset);
     const ours = bytes[at === 20 ? 9 : 6] === 17 && view.getUint16(at + 2) === DATA_PORT;
@@ -188,7 +188,7 @@ export class SimMesh {
     this.datagrams.sent++;
     const from = nodeOf(datagram.source.address);
     const to = nodeOf(datagram.destination.address);
-    sim.trace([from, to], datagram.bytes);
+    sim.trace(from * 256 + to, datagram.bytes);
     const edge = this.edges.find(({ a, b }) => (a === from && b === to) || (a === to && b === from));
     if (!edge || this.tap?.(datagram) === false) return;
     const { latency, jitter, loss, duplication, mtu, up } = { ...DEFAULT_EDGE, ...edge };

@@ -28,6 +28,8 @@ interface OwnLink {
 
 export class OwnLinks {
   private readonly links = new Map<number, OwnLink>();
+  /** No better news has lasted long enough before that, µs. */
+  private earliest = Infinity;
 
   constructor(private readonly tuning: OwnLinksTuning) {}
 
@@ -60,19 +62,19 @@ export class OwnLinks {
     const loss = link.loss.measure(now, measured.loss, false);
     const price = link.price.measure(now, measured.price, false);
     if (loss) link.burst = measured.burst;
+    this.earliest = Math.min(this.earliest, dueOf(link));
     return rtt || loss || price;
   }
 
-  /** µs when better news has lasted long enough; Infinity for none. */
+  /** µs when better news has lasted long enough, or before that; Infinity for none. */
   nextTimeout(): number {
-    let next = Infinity;
-    for (const { rtt, loss, price } of this.links.values())
-      next = Math.min(next, rtt.nextTimeout(), loss.nextTimeout(), price.nextTimeout());
-    return next;
+    return this.earliest;
   }
 
   /** Whether what is advertised changed. */
   timeout(now: number): boolean {
+    if (now < this.earliest) return false;
+    this.earliest = Infinity;
     let changed = false;
     for (const link of this.links.values()) {
       const rtt = link.rtt.timeout(now);
@@ -80,6 +82,7 @@ export class OwnLinks {
       const price = link.price.timeout(now);
       if (loss) link.burst = link.measured.burst;
       changed ||= rtt || loss || price;
+      this.earliest = Math.min(this.earliest, dueOf(link));
     }
     return changed;
   }
@@ -95,4 +98,8 @@ export class OwnLinks {
     }));
     return links.sort((a, b) => a.neighbour - b.neighbour);
   }
+}
+
+function dueOf({ rtt, loss, price }: OwnLink): number {
+  return Math.min(rtt.nextTimeout(), loss.nextTimeout(), price.nextTimeout());
 }

@@ -8,27 +8,30 @@ import type { Prefix, RouteCertificate } from './identity.js';
 import type { LinkStateDatabase } from './lsdb.js';
 import { NOBODY, PrefixTable } from './prefix-table.js';
 import type { Link } from './record.js';
-import { METRICS } from './metric.js';
-import { buildGraph, edgeCosts } from './spf.js';
+import { buildGraph, indexOf } from './spf.js';
 import type { TableNode, TablesSnapshot } from './tables.js';
-import { encodeTables } from './tables.js';
+import { TableFrame } from './tables.js';
 import type { MeasuredLinks } from './trouble.js';
-import { rankWays } from './ways.js';
+import type { RankedWay, Ways } from './ways.js';
+import { rankAll } from './ways.js';
 
+/** What certificates alone say. */
 interface Owners {
   readonly certificates: readonly RouteCertificate[];
   readonly ids: Uint32Array;
-  readonly prefixes: PrefixTable;
+  readonly index: ReadonlyMap<number, number>;
+  readonly own: number;
+  readonly frame: TableFrame;
 }
 
 export class RoutingTable {
-  /** Makes `nodes` of what the last run went by. */
-  private list: () => TableNode[] = () => [];
+  /** Of the last run. */
+  private last: { certificates: readonly RouteCertificate[]; ways: readonly Ways[] } = NOTHING;
   private asked: TableNode[] | undefined;
-  /** What that was. */
+  /** What it went by. */
   links: MeasuredLinks | undefined;
   private owners: Owners | undefined;
-  private reachable = new Map<number, string>();
+  private readonly reachable = new Map<number, string>();
   private conflicts = new Map<string, string>();
 
   /** `overlay`: prefixes that belong to the overlay also where no node owns the address. */
@@ -37,9 +40,10 @@ export class RoutingTable {
     private readonly overlay: readonly Prefix[],
   ) {}
 
-  /** By ascending node id, this node among them. Kept from run to run once somebody has asked. */
+  /** By ascending node id, this node among them; the same list until the next run. */
   get nodes(): readonly TableNode[] {
-    return (this.asked ??= this.list());
+    const { certificates, ways } = this.last;
+    return (this.asked ??= certificates.map((certificate, i) => new RankedNode(certificate, ways, i)));
   }
 
   /** Whether there was a way to the node at the last run. */
@@ -67,21 +71,17 @@ export class RoutingTable {
   ): { snapshot: TablesSnapshot; notices: RouterNotice[] } {
     const notices: RouterNotice[] = [];
     this.owners ??= this.resolveOwners(db, notices);
-    const { certificates, ids, prefixes } = this.owners;
-    const own = certificates.findIndex(({ nodeId }) => nodeId === this.self);
+    const { certificates, ids, index, own, frame } = this.owners;
     const linksOf = certificates.map(({ nodeId }) =>
       nodeId === this.self ? ownLinks : (db.records.get(nodeId)?.record.links ?? []),
     );
-    const graph = buildGraph(ids, linksOf);
+    const graph = buildGraph(ids, linksOf, index);
     this.links = { ids, ...graph };
-    this.list = () => {
-      const ways = METRICS.map((metric) => rankWays(graph, edgeCosts(graph, metric), ids, own));
-      return certificates.map((certificate, i) => ({ certificate, ways: ways.map((way) => way[i]) }));
-    };
-    const nodes = this.list();
-    if (this.asked) this.asked = nodes;
-    this.noteReachable(nodes, notices);
-    return { snapshot: encodeTables(nodes, own, prefixes), notices };
+    const ways = rankAll(graph, ids, own);
+    this.last = { certificates, ways };
+    this.asked = undefined;
+    this.noteReachable(this.owners, ways[0], notices);
+    return { snapshot: frame.fill(ways), notices };
   }
 
   private resolveOwners(db: LinkStateDatabase, notices: RouterNotice[]): Owners {
@@ -100,23 +100,43 @@ export class RoutingTable {
       notices.push({ kind: 'prefix-conflict', prefix, winner: kept, loser: ignored });
     }
     const nobodys = this.overlay.map(({ bytes, length }) => ({ bytes, length, owner: NOBODY }));
-    return {
-      certificates,
-      ids: Uint32Array.from(certificates, ({ nodeId }) => nodeId),
-      prefixes: PrefixTable.build([...nobodys, ...prefixes]),
-    };
+    const ids = Uint32Array.from(certificates, ({ nodeId }) => nodeId);
+    const index = indexOf(ids);
+    const own = index.get(this.self)!;
+    const frame = new TableFrame(certificates, own, PrefixTable.build([...nobodys, ...prefixes]));
+    return { certificates, ids, index, own, frame };
   }
 
-  private noteReachable(nodes: readonly TableNode[], notices: RouterNotice[]): void {
-    const before = this.reachable;
-    this.reachable = new Map();
-    for (const { certificate, ways } of nodes) {
-      const { nodeId, name } = certificate;
-      if (ways[0].nextHop === 0 || nodeId === this.self) continue;
-      this.reachable.set(nodeId, name);
-      if (!before.delete(nodeId)) notices.push({ kind: 'node-joined', nodeId, name });
+  private noteReachable({ certificates, index, own }: Owners, ways: Ways, notices: RouterNotice[]): void {
+    const { reachable } = this;
+    const left: RouterNotice[] = [];
+    for (const [nodeId, name] of reachable) {
+      const at = index.get(nodeId);
+      if (at !== undefined && ways.nextHop[at] !== 0) continue;
+      reachable.delete(nodeId);
+      left.push({ kind: 'node-left', nodeId, name });
     }
-    for (const [nodeId, name] of before) notices.push({ kind: 'node-left', nodeId, name });
+    certificates.forEach(({ nodeId, name }, i) => {
+      if (i === own || ways.nextHop[i] === 0) return;
+      if (!reachable.has(nodeId)) notices.push({ kind: 'node-joined', nodeId, name });
+      reachable.set(nodeId, name);
+    });
+    notices.push(...left);
+  }
+}
+
+const NOTHING = { certificates: [], ways: [] };
+
+/** A row of the tables. */
+class RankedNode implements TableNode {
+  constructor(
+    readonly certificate: RouteCertificate,
+    private readonly tables: readonly Ways[],
+    private readonly index: number,
+  ) {}
+
+  get ways(): readonly RankedWay[] {
+    return this.tables.map((table) => table.at(this.index));
   }
 }
 

@@ -45,22 +45,31 @@ export interface Paths {
 
 /**
  * The graph of links that both ends list. `ids` ascend; `linksOf[i]` are those of node `ids[i]`, neighbours
- * ascending, and empty for a node without a record.
+ * ascending, and empty for a node without a record. `index`: where each id stands.
  */
-export function buildGraph(ids: Uint32Array, linksOf: readonly (readonly Link[])[]): Graph {
-  const index = new Map<number, number>();
-  ids.forEach((id, i) => index.set(id, i));
+export function buildGraph(
+  ids: Uint32Array,
+  linksOf: readonly (readonly Link[])[],
+  index: ReadonlyMap<number, number> = indexOf(ids),
+): Graph {
   const total = linksOf.reduce((sum, links) => sum + links.length, 0);
   const starts = new Int32Array(ids.length + 1);
   const targets = new Int32Array(total);
   const [rtt, loss, burst, price] = Array.from({ length: 4 }, () => new Float64Array(total));
+  // Nodes are gone through in the order of each list, so that each list is gone through once.
+  const looked = new Int32Array(ids.length);
   let edges = 0;
   for (let u = 0; u < ids.length; u++) {
     for (const link of linksOf[u]) {
       const v = index.get(link.neighbour);
-      const back = v === undefined ? 0 : rttTo(linksOf[v], ids[u]);
-      if (back === 0) continue;
-      targets[edges] = v!;
+      if (v === undefined) continue;
+      const others = linksOf[v];
+      let at = looked[v];
+      while (at < others.length && others[at].neighbour < ids[u]) at++;
+      looked[v] = at;
+      if (at === others.length || others[at].neighbour !== ids[u]) continue;
+      const back = others[at].rtt;
+      targets[edges] = v;
       rtt[edges] = Math.min(Math.max(link.rtt, back), MAX_RTT_MICROS);
       loss[edges] = link.loss / LOSS_UNIT;
       burst[edges] = link.burst;
@@ -79,23 +88,15 @@ export function buildGraph(ids: Uint32Array, linksOf: readonly (readonly Link[])
   };
 }
 
-/** Binary search; 0 where `links` don't name the neighbour. */
-function rttTo(links: readonly Link[], neighbour: number): number {
-  let low = 0;
-  let high = links.length - 1;
-  while (low <= high) {
-    const middle = (low + high) >> 1;
-    const at = links[middle].neighbour;
-    if (at === neighbour) return links[middle].rtt;
-    if (at < neighbour) low = middle + 1;
-    else high = middle - 1;
-  }
-  return 0;
+export function indexOf(ids: Uint32Array): Map<number, number> {
+  return new Map(Array.from(ids, (id, i) => [id, i]));
 }
 
-/** What each edge costs; positive. */
+/** What each edge costs; positive, and whole, so that sums don't depend on their order and equal paths are equal at every node. */
 export function edgeCosts({ rtt, loss }: Graph, metric: Metric): Float64Array {
-  return rtt.map((roundTrip, edge) => linkCost(metric, roundTrip / 2, loss[edge]));
+  const costs = new Float64Array(rtt.length);
+  for (let e = 0; e < costs.length; e++) costs[e] = Math.round(linkCost(metric, rtt[e] / 2, loss[e]));
+  return costs;
 }
 
 /** Dijkstra's algorithm from node `source` (an index), by the cost of each edge. */

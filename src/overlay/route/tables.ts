@@ -12,9 +12,9 @@
 import { readU32 } from './bytes.js';
 import { SERVICE_RELIABLE } from '../wire/routed.js';
 import type { RouteCertificate } from './identity.js';
-import { metricOf } from './metric.js';
+import { METRICS, metricOf } from './metric.js';
 import { PrefixTable } from './prefix-table.js';
-import type { RankedWay, Way } from './ways.js';
+import type { RankedWay, WayColumns } from './ways.js';
 
 export interface TableNode {
   readonly certificate: RouteCertificate;
@@ -49,6 +49,10 @@ const NAMED_COLUMNS = [
   'has',
   'nameEnd',
 ] as const;
+const COLUMN = Object.fromEntries(NAMED_COLUMNS.map((name, c) => [name, c])) as Record<
+  (typeof NAMED_COLUMNS)[number],
+  number
+>;
 /** Prices are in hundredths of a hop here. */
 const PRICE_UNIT = 100;
 const HAS_V4 = 1;
@@ -65,45 +69,113 @@ export function encodeTables(
   own: number,
   prefixes: PrefixTable,
 ): TablesSnapshot {
-  const n = nodes.length;
-  const slots = slotsFor(n);
-  const words = new Uint32Array(HEAD_WORDS + NAMED_COLUMNS.length * n + slots);
-  words.set([n, own, slots]);
-  const names = nodes.map(({ certificate }) => new TextEncoder().encode(certificate.name));
-  const nameBytes = new Uint8Array(names.reduce((sum, name) => sum + name.length, 0));
-  let nameEnd = 0;
-  nodes.forEach((node, i) => {
-    nameBytes.set(names[i], nameEnd);
-    nameEnd += names[i].length;
-    [...nodeWords(node), nameEnd].forEach((word, c) => (words[HEAD_WORDS + c * n + i] = word));
-    insertHash(words.subarray(words.length - slots), node.certificate.nodeId, i);
-  });
-  return { buffers: [words.buffer, nameBytes.buffer, ...prefixes.buffers()] };
+  const frame = new TableFrame(
+    nodes.map(({ certificate }) => certificate),
+    own,
+    prefixes,
+  );
+  return frame.fill(METRICS.map((_, metric) => columnsOf(nodes.map(({ ways }) => ways[metric]))));
 }
 
-function nodeWords({ certificate, ways }: TableNode): number[] {
-  const reliable = ways[metricOf(SERVICE_RELIABLE)];
-  const v4 = certificate.addresses.find(({ bytes }) => bytes.length === 4)?.bytes;
-  const v6 = certificate.addresses.find(({ bytes }) => bytes.length === 16)?.bytes;
+function columnsOf(ways: readonly RankedWay[]): WayColumns {
+  const alternates = ways.map(({ isLoopFree, second }) => (isLoopFree ? second : undefined));
+  return {
+    nextHop: ways.map(({ nextHop }) => nextHop),
+    cost: ways.map(({ cost }) => cost),
+    hops: ways.map(({ hops }) => hops),
+    rtt: ways.map(({ rtt }) => rtt),
+    price: ways.map(({ price }) => price),
+    alternate: alternates.map((way) => way?.nextHop ?? 0),
+    alternateHops: alternates.map((way) => way?.hops ?? 0),
+    alternatePrice: alternates.map((way) => way?.price ?? 0),
+  };
+}
+
+/** What certificates alone say, to be filled with the ways of each shortest-path run. Arguments as above. */
+export class TableFrame {
+  private readonly words: Uint32Array<ArrayBuffer>;
+  private readonly names: Uint8Array<ArrayBuffer>;
+
+  constructor(
+    private readonly certificates: readonly RouteCertificate[],
+    own: number,
+    private readonly prefixes: PrefixTable,
+  ) {
+    const n = certificates.length;
+    const slots = slotsFor(n);
+    this.words = new Uint32Array(HEAD_WORDS + NAMED_COLUMNS.length * n + slots);
+    this.words.set([n, own, slots]);
+    this.names = this.putNames();
+    certificates.forEach((certificate, i) => {
+      this.put(this.words, i, COLUMN.nodeId, [certificate.nodeId]);
+      this.put(this.words, i, COLUMN.v4, addressWords(certificate));
+      insertHash(this.words.subarray(-slots), certificate.nodeId, i);
+    });
+  }
+
+  /** `tables`: by each metric. */
+  fill(tables: readonly WayColumns[]): TablesSnapshot {
+    const words = this.words.slice();
+    const n = this.certificates.length;
+    const column = (at: number): Uint32Array =>
+      words.subarray(HEAD_WORDS + at * n, HEAD_WORDS + (at + 1) * n);
+    tables.forEach(({ nextHop, cost }, metric) => {
+      column(COLUMN.nextHop0 + metric).set(nextHop);
+      setMicros(column(COLUMN.cost0 + metric), cost);
+    });
+    const { nextHop, hops, rtt, price, alternate, alternateHops, alternatePrice } =
+      tables[metricOf(SERVICE_RELIABLE)];
+    column(COLUMN.hops).set(hops);
+    column(COLUMN.alternate).set(alternate);
+    const rtts = column(COLUMN.rtt);
+    setMicros(rtts, rtt);
+    const bulk = column(COLUMN.bulk);
+    const alternateBulk = column(COLUMN.alternateBulk);
+    for (let i = 0; i < n; i++) {
+      if (nextHop[i] === 0) rtts[i] = NO_COST;
+      bulk[i] = bulkWord(hops[i], price[i]);
+      if (alternate[i] !== 0) alternateBulk[i] = bulkWord(alternateHops[i], alternatePrice[i]);
+    }
+    return { buffers: [words.buffer, this.names.slice().buffer, ...this.prefixes.buffers()] };
+  }
+
+  /** Row `i` of the columns from `column` on. */
+  private put(words: Uint32Array, i: number, column: number, row: readonly number[]): void {
+    const n = this.certificates.length;
+    for (let c = 0; c < row.length; c++) words[HEAD_WORDS + (column + c) * n + i] = row[c];
+  }
+
+  /** Enters where each name ends. */
+  private putNames(): Uint8Array<ArrayBuffer> {
+    const encoder = new TextEncoder();
+    const names = this.certificates.map(({ name }) => encoder.encode(name));
+    const bytes = new Uint8Array(names.reduce((sum, name) => sum + name.length, 0));
+    let end = 0;
+    names.forEach((name, i) => {
+      bytes.set(name, end);
+      end += name.length;
+      this.put(this.words, i, COLUMN.nameEnd, [end]);
+    });
+    return bytes;
+  }
+}
+
+/** Of the columns from `v4` to `has`. */
+function addressWords({ addresses, roles }: RouteCertificate): number[] {
+  const v4 = addresses.find(({ bytes }) => bytes.length === 4)?.bytes;
+  const v6 = addresses.find(({ bytes }) => bytes.length === 16)?.bytes;
   return [
-    certificate.nodeId,
-    ...ways.map(({ nextHop }) => nextHop),
-    ...ways.map(({ cost }) => Math.min(Math.round(cost), NO_COST)),
-    reliable.nextHop === 0 ? NO_COST : Math.min(Math.round(reliable.rtt), NO_COST),
-    reliable.hops,
-    ...alternateWords(reliable),
     v4 ? readU32(v4, 0) : 0,
     ...[0, 4, 8, 12].map((at) => (v6 ? readU32(v6, at) : 0)),
-    (v4 ? HAS_V4 : 0) | (v6 ? HAS_V6 : 0) | (certificate.roles?.includes(ROLE_EXIT) ? IS_EXIT : 0),
+    (v4 ? HAS_V4 : 0) | (v6 ? HAS_V6 : 0) | (roles?.includes(ROLE_EXIT) ? IS_EXIT : 0),
   ];
 }
 
-function alternateWords(way: RankedWay): number[] {
-  const alternate = way.isLoopFree ? way.second : undefined;
-  return [alternate?.nextHop ?? 0, bulkWord(way), alternate ? bulkWord(alternate) : 0];
+function setMicros(column: Uint32Array, micros: ArrayLike<number>): void {
+  for (let i = 0; i < column.length; i++) column[i] = Math.min(Math.round(micros[i]), NO_COST);
 }
 
-function bulkWord({ hops, price }: Way): number {
+function bulkWord(hops: number, price: number): number {
   return Math.min(Math.round(PRICE_UNIT * (hops + price)), NO_COST);
 }
 

@@ -65,7 +65,7 @@ export class SimLink {
     for (let copies = random.chance(duplication) ? 2 : 1; copies > 0; copies--) {
       this.sim.after(latency + random.integer(jitter + 1), () => {
         this.counters.delivered++;
-        this.sim.trace([end], copy);
+        this.sim.trace(end, copy);
         this.receivers[other(end)].datagram?.(copy.slice());
       });
     }
@@ -82,7 +82,7 @@ export class SimLink {
     this.sim.at(time, () => {
       if (life !== this.life) return;
       this.counters.messages++;
-      this.sim.trace([end], bytes);
+      this.sim.trace(end, bytes);
       this.receivers[other(end)].message?.(bytes);
     });
   }

@@ -82,11 +82,12 @@ export class Simulator {
     this.runUntil(this.now + duration);
   }
 
-  /** Adds to the trace: numbers and bytes that ought to be the same in each run of this seed. */
-  trace(numbers: readonly number[], bytes: Uint8Array): void {
+  /** Adds to the trace: a number and bytes that ought to be the same in each run of this seed. Of many bytes some speak for all. */
+  trace(number: number, bytes: Uint8Array): void {
     let hash = this.hash;
-    for (const number of [this.now, ...numbers]) hash = Math.imul(hash ^ number, 0x01000193);
-    for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+    for (const part of [this.now, number, bytes.length]) hash = Math.imul(hash ^ part, 0x01000193);
+    const step = 1 + (bytes.length >> 5);
+    for (let at = bytes.length - 1; at >= 0; at -= step) hash = Math.imul(hash ^ bytes[at], 0x01000193);
     this.hash = hash;
   }
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { METRICS } from '../../../src/overlay/route/metric.js';
 import type { Link } from '../../../src/overlay/route/record.js';
 import { buildGraph, edgeCosts, type Graph } from '../../../src/overlay/route/spf.js';
-import { rankWays } from '../../../src/overlay/route/ways.js';
+import { rankAll, type RankedWay, Ways } from '../../../src/overlay/route/ways.js';
 import { Random } from '../../support/sim/random.js';
 import { randomTopology } from '../../support/sim/topology.js';
 
@@ -29,6 +29,11 @@ function randomGraph(seed: number, nodes: number, edges: number): { graph: Graph
   links.forEach((list) => list.sort((a, b) => a.neighbour - b.neighbour));
   const ids = Uint32Array.from({ length: nodes }, (_, i) => i + 1);
   return { graph: buildGraph(ids, links), ids };
+}
+
+function rankWays(graph: Graph, costs: Float64Array, ids: Uint32Array, own: number): RankedWay[] {
+  const table = new Ways(graph, costs, ids, own);
+  return Array.from(ids, (_, i) => table.at(i));
 }
 
 /** Costs of the shortest paths from every node to every other that don't pass `without`, by the Floyd-Warshall method. */
@@ -128,4 +133,28 @@ it('no other way is told of where a neighbour is the only one', () => {
   for (const own of ends)
     for (const { second } of rankWays(graph, edgeCosts(graph, 'reliable'), ids, own))
       expect(second).toBeUndefined();
+});
+
+it('metrics that count alike share a table, and others have their own', () => {
+  const { graph, ids } = randomGraph(3, 20, 40);
+  const clean = { ...graph, loss: new Float64Array(graph.loss.length) };
+  expect(new Set(rankAll(clean, ids, 0)).size).toBe(1);
+  const lossy = rankAll(graph, ids, 0);
+  expect(new Set(lossy).size).toBe(3);
+  METRICS.forEach((metric, m) =>
+    expect(lossy[m].cost).toEqual(new Ways(graph, edgeCosts(graph, metric), ids, 0).cost),
+  );
+});
+
+it('the same path costs the same from either end, whatever is lost, so that ties are ties at every node', () => {
+  for (let seed = 1; seed <= 4; seed++) {
+    const { graph, ids } = randomGraph(seed, 30, 60);
+    // Both directions alike.
+    const loss = graph.rtt.map((rtt) => (rtt % 7) / 100);
+    for (const metric of METRICS) {
+      const costs = edgeCosts({ ...graph, loss }, metric);
+      const all = Array.from(ids, (_, own) => new Ways(graph, costs, ids, own).cost);
+      for (let u = 0; u < ids.length; u++) for (let v = 0; v < u; v++) expect(all[u][v]).toBe(all[v][u]);
+    }
+  }
 });
