@@ -7,7 +7,15 @@
  * 4. `revert`, before the device is closed.
  */
 import { HostError, explain, ipRunner, runBatch, type IpOptions, type IpResult, type RunIp } from './ip.js';
-import { type Entry, isOurs, isUnreachable, list, missingLines, NOTHING_THERE } from './listing.js';
+import {
+  type Entry,
+  isOurs,
+  isUnreachable,
+  list,
+  listRoutes,
+  missingLines,
+  NOTHING_THERE,
+} from './listing.js';
 import { participantsOf } from './native-route.js';
 import { loadNft, nftRunner, nftTableExists, removeNftTable, type RunNft } from './nft.js';
 import { nftTable, planForgetDirect, planNft, type NftInput } from './nft-plan.js';
@@ -278,8 +286,9 @@ async function removeFamily(run: RunIp, family: Family, tunName: string): Promis
   );
   await removeLines(run, family, lines);
   const removed = rules.map(({ priority, table }) => `IPv${family} rule ${priority} to table ${table}`);
+  const ownRoutes = await listRoutes(run, family);
   for (const table of tables) {
-    const routes = (await list(run, family, ['route', 'show', 'table', table])).filter(isOurs);
+    const routes = ownRoutes.filter((route) => String(route['table']) === table);
     if (routes.length > 0)
       await runBatch(run, family, [`route flush table ${table} proto ${ROUTE_PROTOCOL}`]);
     const what = (route: Entry): string =>

@@ -204,13 +204,13 @@ describe('removing leftovers', () => {
       rule({ priority: 6, table: '254' }),
     ];
     const routes = [
-      { dst: '10.77.0.0/16', dev: 'cw0', protocol: '203' },
-      { type: 'unreachable', dst: '10.77.0.0/16', protocol: '203' },
-      { dst: '10.9.0.0/16', dev: 'eth0', protocol: '4' },
+      { dst: '10.77.0.0/16', dev: 'cw0', table: String(TABLE) },
+      { type: 'unreachable', dst: '10.77.0.0/16', table: String(TABLE) },
+      { dst: '10.9.0.0/16', dev: 'eth0', table: '254' },
     ];
     const run = fakeIp(
       [/-4 -N -j rule/, { stdout: JSON.stringify(rules) }],
-      [new RegExp(`-4 -N -j route .*${TABLE}`), { stdout: JSON.stringify(routes) }],
+      [/-4 -N -j route show table all proto 203/, { stdout: JSON.stringify(routes) }],
     );
     expect(await removeLeftovers('cw0', tools(run))).toEqual([
       `IPv4 rule 7100 to table ${TABLE}`,
