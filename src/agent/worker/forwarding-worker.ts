@@ -374,12 +374,6 @@ export class ForwardingWorker implements DataPathShell {
     quality.excuse(this.sender.takeRefused(slot) + link.takeLostProbes());
   }
 
-  private noteArrivals(now: number, neighbour: NeighbourEntry): void {
-    const tally = this.neighbours.tally(neighbour);
-    neighbour.quality.arrivals(now, tally);
-    neighbour.link.count(tally);
-  }
-
   /** After any input: sends what links have become due to send, arms the timer for what comes next. */
   afterInput(): void {
     const now = this.ports.io.now();
@@ -409,7 +403,8 @@ export class ForwardingWorker implements DataPathShell {
   /** Sends a link's own frames, and acknowledgements that found no data to ride on. */
   private transmit(now: number, neighbour: NeighbourEntry): void {
     const { control } = this;
-    if (neighbour.link.wantsHello) this.noteArrivals(now, neighbour);
+    if (neighbour.link.wantsHello)
+      neighbour.link.count(this.neighbours.arrivals(neighbour), neighbour.quality.loss);
     const limit = control.at + LINK_BODY_MAX;
     for (;;) {
       let end = control.at + neighbour.link.transmit(now, control.view, control.at, limit);

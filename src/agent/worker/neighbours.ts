@@ -6,7 +6,7 @@ import type { LaneTable } from '../../overlay/forward/lanes.js';
 import type { Neighbour } from '../../overlay/forward/neighbour.js';
 import { Link } from '../../overlay/link/link.js';
 import { LinkQuality } from '../../overlay/link/quality/link-quality.js';
-import type { Tally } from '../../overlay/wire/frames.js';
+import type { Counts } from '../../overlay/wire/frames.js';
 import { Paths } from '../../overlay/link/paths.js';
 import { type Endpoint, endpointKey, writeEndpoint } from '../endpoint.js';
 import type { FromWorker, SessionGrant } from '../messages.js';
@@ -32,10 +32,10 @@ export interface NeighbourEntry extends Neighbour {
   /** Key slots and receiver indexes by session. */
   readonly held: Map<number, { keys: number[]; indexes: number[]; windows: ReplayWindow[] }>;
   /** What came in sessions of this link that are gone. */
-  past: Tally;
+  past: Counts;
 }
 
-const NOTHING: Tally = { type: 'tally', sealed: 0, arrived: 0, gaps: 0 };
+const NOTHING: Counts = { sealed: 0, arrived: 0, gaps: 0 };
 
 /** Everyone that this node holds sessions with: owner of key slots, endpoint slots and receiver indexes. */
 export class Neighbours {
@@ -137,10 +137,10 @@ export class Neighbours {
   }
 
   /** What has come of a neighbour's records since its link began. */
-  tally({ past, held, pathsArrived }: NeighbourEntry): Tally {
-    let tally = past;
-    for (const { windows } of held.values()) tally = withWindows(tally, windows);
-    return { ...tally, arrived: (tally.arrived - pathsArrived) >>> 0 };
+  arrivals({ past, held, pathsArrived }: NeighbourEntry): Counts {
+    let counts = past;
+    for (const { windows } of held.values()) counts = withWindows(counts, windows);
+    return { ...counts, arrived: (counts.arrived - pathsArrived) >>> 0 };
   }
 
   /** Notes when a neighbour wants the timer again: its link, its sessions, or its hop, which is due at `hopDue`. */
@@ -256,11 +256,11 @@ export class Neighbours {
   }
 }
 
-function withWindows({ sealed, arrived, gaps }: Tally, windows: readonly ReplayWindow[]): Tally {
+function withWindows({ sealed, arrived, gaps }: Counts, windows: readonly ReplayWindow[]): Counts {
   for (const { highest, count, overtaken } of windows) {
     sealed += highest + 1;
     arrived += count;
     gaps += overtaken;
   }
-  return { type: 'tally', sealed: sealed >>> 0, arrived: arrived >>> 0, gaps: gaps >>> 0 };
+  return { sealed: sealed >>> 0, arrived: arrived >>> 0, gaps: gaps >>> 0 };
 }

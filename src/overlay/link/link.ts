@@ -22,6 +22,8 @@ import {
   type CloseReason,
   type LinkFrame,
   TALLY_FRAME_SIZE,
+  TALLY_LOSS_UNIT,
+  type Counts,
   type Tally,
 } from '../wire/frames.js';
 import { PROBE_ANSWER_FRAME_SIZE, writeProbeAnswer } from '../wire/piece.js';
@@ -59,7 +61,7 @@ export class Link {
   private readonly receiver: StreamReceiver;
   private readonly frames = new LinkFrames();
   private goodbye: CloseReason | undefined;
-  private tallied: Tally = { type: 'tally', sealed: 0, arrived: 0, gaps: 0 };
+  private tallied: Tally = { type: 'tally', sealed: 0, arrived: 0, gaps: 0, loss: 0 };
   private tally = this.tallied;
   private readonly path: PathMtu;
   /** Numbers of the peer's probes that are to be answered. */
@@ -165,9 +167,9 @@ export class Link {
     return this.hello.wanted || this.justUp;
   }
 
-  /** What has come of the peer's records. */
-  count(tally: Tally): void {
-    this.tally = tally;
+  /** What has come of the peer's records, and the share of this end's that was lost, 0 … 1. */
+  count(counts: Counts, loss: number): void {
+    this.tally = { ...counts, type: 'tally', loss: Math.round(loss * TALLY_LOSS_UNIT) };
   }
 
   /** The link towards the peer loses records: hellos are to show sooner how many. */
@@ -323,7 +325,8 @@ export class Link {
 
   private isTallyDue(): boolean {
     const { tally, tallied } = this;
-    return tally.gaps !== tallied.gaps || elapsed32(tally.sealed, tallied.sealed) >= TALLY_EVERY;
+    if (tally.gaps !== tallied.gaps || (tally.loss === 0) !== (tallied.loss === 0)) return true;
+    return elapsed32(tally.sealed, tallied.sealed) >= TALLY_EVERY;
   }
 
   private sayGoodbye(view: DataView, at: number, limit: number): number {

@@ -28,7 +28,7 @@ export const FRAME_PATH_ANSWER = 0x0e;
 /** Bytes of type and length in front of every link frame's value. */
 export const LINK_FRAME_HEAD = 3;
 
-export const TALLY_SIZE = 12;
+export const TALLY_SIZE = 16;
 
 export const HELLO_SIZE = 17;
 export const HELLO_ANSWER = 0x01;
@@ -71,14 +71,23 @@ export interface Hello {
 }
 
 /** What has come of the peer's records, of all lanes and sessions, since this link began. All modulo 2³². */
-export interface Tally {
-  readonly type: 'tally';
+export interface Counts {
   /** Records that the peer has sealed, as far as the newest counters tell. */
   readonly sealed: number;
   readonly arrived: number;
   /** Runs of consecutive ones that a newer record overtook. */
   readonly gaps: number;
 }
+
+/** Each end counts what arrives and is told what became of what it sent; so only the sender knows the loss of a direction, and tells it. */
+export interface Tally extends Counts {
+  readonly type: 'tally';
+  /** Of what the teller sends, by the other end's tallies: lost, in millionths. */
+  readonly loss: number;
+}
+
+/** All of `Tally.loss`. */
+export const TALLY_LOSS_UNIT = 1_000_000;
 
 export interface StreamFrame {
   readonly type: 'stream';
@@ -285,22 +294,26 @@ export function decodeStreamAck(view: DataView, at: number, length: number): Str
 /** Bytes that a tally takes, head included. */
 export const TALLY_FRAME_SIZE = LINK_FRAME_HEAD + TALLY_SIZE;
 
-export function encodeTally(view: DataView, at: number, { sealed, arrived, gaps }: Tally): number {
+export function encodeTally(view: DataView, at: number, { sealed, arrived, gaps, loss }: Tally): number {
   const value = writeHead(view, at, FRAME_TALLY, TALLY_SIZE);
   view.setUint32(value, sealed);
   view.setUint32(value + 4, arrived);
   view.setUint32(value + 8, gaps);
+  view.setUint32(value + 12, loss);
   return value + TALLY_SIZE;
 }
 
 /** More bytes than the fields are an extension, and skipped. */
 export function decodeTally(view: DataView, at: number, length: number): Tally | Reject {
   if (length < TALLY_SIZE) return reject('short');
+  const loss = view.getUint32(at + 12);
+  if (loss > TALLY_LOSS_UNIT) return reject('unknown-value');
   return {
     type: 'tally',
     sealed: view.getUint32(at),
     arrived: view.getUint32(at + 4),
     gaps: view.getUint32(at + 8),
+    loss,
   };
 }
 

@@ -68,12 +68,28 @@ describe('a peer with two addresses, between workers', () => {
     expect(inUse()).toBe(OTHER_ADDRESS_OF_B);
   });
 
-  it('loses no record by ways that are dead, as far as the loss of the link goes', () => {
-    dead.add(OTHER_ADDRESS_OF_B);
-    busy(2 * SECOND);
-    pair.time.advance(120 * SECOND);
-    const measured = pair.a.posted.filter((message) => message.type === 'measured').at(-1);
-    expect(measured).toMatchObject({ measure: { loss: 0 } });
-    expect(inUse()).toBe(FIRST);
+  it('is told what it loses by who knows, the end that sends', () => {
+    let sent = 0;
+    pair.passes = ({ source }) => source.address !== FIRST || sent++ % 5 !== 0;
+    busy(20 * SECOND);
+    const [there, back] = (['a', 'b'] as const).map((name) => pair.report(name).links[0]);
+    expect(there).toMatchObject({ lossOut: 0, health: 'lossy' });
+    expect(there.lossIn).toBeGreaterThan(0.1);
+    expect(back).toMatchObject({ lossIn: 0, health: 'lossy' });
+    expect(back.lossOut).toBeCloseTo(there.lossIn, 1);
   });
+
+  it.each(['alive', 'dead'])(
+    'loses no record by ways that are %s, as far as the loss of the link goes',
+    (ways) => {
+      if (ways === 'dead') dead.add(OTHER_ADDRESS_OF_B);
+      busy(2 * SECOND);
+      pair.time.advance(120 * SECOND);
+      const measured = pair.a.posted.filter((message) => message.type === 'measured').at(-1);
+      expect(measured).toMatchObject({ measure: { loss: 0 } });
+      expect(inUse()).toBe(FIRST);
+      for (const name of ['a', 'b'] as const)
+        expect(pair.report(name).links[0]).toMatchObject({ lossOut: 0, lossIn: 0, health: 'good' });
+    },
+  );
 });

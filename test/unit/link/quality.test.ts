@@ -19,7 +19,7 @@ class LossyLink {
   private missing = false;
 
   constructor(private readonly random = new Random(1)) {
-    this.loss.take(0, { type: 'tally', sealed: 0, arrived: 0, gaps: 0 }, false);
+    this.loss.take(0, { sealed: 0, arrived: 0, gaps: 0 }, false);
   }
 
   send(lost: boolean): void {
@@ -33,7 +33,7 @@ class LossyLink {
 
   tell(congested = false): void {
     const { sealed, arrived, gaps } = this;
-    this.loss.take(this.now, { type: 'tally', sealed, arrived, gaps }, congested);
+    this.loss.take(this.now, { sealed, arrived, gaps }, congested);
   }
 
   /** For so many seconds, at a rate of records and a loss, with a tally at least each `every` µs. */
@@ -117,7 +117,7 @@ describe('the loss of a link', () => {
   it('takes back records that were late', () => {
     const loss = new RecordLoss();
     const tally = (sealed: number, arrived: number, gaps: number) =>
-      loss.take((sealed / 50) * SECOND, { type: 'tally', sealed, arrived, gaps }, false);
+      loss.take((sealed / 50) * SECOND, { sealed, arrived, gaps }, false);
     tally(0, 0, 0);
     for (let k = 1; k <= 10; k++) {
       tally(20 * k - 1, 20 * k - 4, k);
@@ -139,10 +139,10 @@ describe('the loss of a link', () => {
 
   it('begins anew where the counts make no sense', () => {
     const loss = new RecordLoss();
-    loss.take(0, { type: 'tally', sealed: 1000, arrived: 1000, gaps: 0 }, false);
-    loss.take(SECOND, { type: 'tally', sealed: 5, arrived: 5, gaps: 0 }, false);
-    loss.take(2 * SECOND, { type: 'tally', sealed: 10, arrived: 12, gaps: 0 }, false);
-    loss.take(3 * SECOND, { type: 'tally', sealed: 0xffffffff, arrived: 0, gaps: 9 }, false);
+    loss.take(0, { sealed: 1000, arrived: 1000, gaps: 0 }, false);
+    loss.take(SECOND, { sealed: 5, arrived: 5, gaps: 0 }, false);
+    loss.take(2 * SECOND, { sealed: 10, arrived: 12, gaps: 0 }, false);
+    loss.take(3 * SECOND, { sealed: 0xffffffff, arrived: 0, gaps: 9 }, false);
     expect(loss.loss).toBe(0);
   });
 });
@@ -189,7 +189,7 @@ describe('a link', () => {
       quality.load(now, bytes, 0);
       const rtt = full ? 70 * MS : 20 * MS;
       quality.roundTrip(now, rtt, 20 * MS, rtt);
-      quality.tally(now, { type: 'tally', sealed, arrived, gaps: sealed - arrived });
+      quality.tally(now, { type: 'tally', sealed, arrived, gaps: sealed - arrived, loss: 0 });
     }
     expect(quality.measure(20 * SECOND)).toMatchObject({ loss: 0, rtt: 20 * MS });
   });

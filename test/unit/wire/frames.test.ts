@@ -46,6 +46,10 @@ describe('link frames', () => {
       instance: 7,
     });
     expect(hex(v, AT, end)).toBe('030010' + '00000009' + '00000006' + '80000001' + '00000007');
+    const counts = { sealed: 0xfffffff0, arrived: 0xffffffef, gaps: 1 };
+    end = frames.encodeTally(v, AT, { type: 'tally', ...counts, loss: 1_000_000 });
+    expect(hex(v, AT, end)).toBe('090010' + 'fffffff0' + 'ffffffef' + '00000001' + '000f4240');
+    expect(end - AT).toBe(frames.TALLY_FRAME_SIZE);
     end = frames.encodeClose(v, AT, 'revoked');
     expect(hex(v, AT, end)).toBe('04000103');
     expect(end - AT).toBe(frames.CLOSE_FRAME_SIZE);
@@ -120,6 +124,9 @@ describe('link frames', () => {
     expect(frames.decodeStream(v, AT, 8)).toEqual(short);
     expect(frames.decodeStreamAck(v, AT, 15)).toEqual(short);
     expect(frames.decodeClose(v, AT, 0)).toEqual(short);
+    expect(frames.decodeTally(v, AT, 15)).toEqual(short);
+    v.setUint32(AT + 12, 1_000_001);
+    expect(frames.decodeTally(v, AT, 16)).toEqual({ type: 'reject', reason: 'unknown-value' });
     expect(frames.decodeStream(v, AT, 9 + 1101)).toEqual({ type: 'reject', reason: 'long' });
     expect(frames.decodeStream(v, AT, 9 + 1100)).toMatchObject({ type: 'stream' });
     for (const reason of [0, 5, 255]) {

@@ -3,7 +3,7 @@
  * Times in µs. Pure.
  */
 import { LOSS_UNIT, type LinkMeasure } from '../../route/measure.js';
-import type { Tally } from '../../wire/frames.js';
+import { TALLY_LOSS_UNIT, type Counts, type Tally } from '../../wire/frames.js';
 import { LinkHealth } from './link-health.js';
 import { LOAD_MUCH, LOAD_NONE, LOAD_SOME, PathDelay } from './path-delay.js';
 import { QueuePrice } from './queue-price.js';
@@ -22,7 +22,6 @@ export class LinkQuality {
   readonly health: LinkHealth;
   private readonly delay = new PathDelay();
   private readonly records = new RecordLoss();
-  private readonly incoming = new RecordLoss();
   private readonly queue = new QueuePrice();
   private smoothed = 0;
   private base = 0;
@@ -33,7 +32,9 @@ export class LinkQuality {
   /** Since the last tally, such a queue stood while the link carried something. */
   private congested = false;
   /** A tally of a loaded link waits for the next: losses may show before the queue does that made them. */
-  private pending: { readonly at: number; readonly tally: Tally; readonly congested: boolean } | undefined;
+  private pending: { readonly at: number; readonly tally: Counts; readonly congested: boolean } | undefined;
+  /** Share of what the peer sends that is lost, as it tells, 0 … 1. */
+  lossFromPeer = 0;
   private bytes = 0;
   private bytesAt = -Infinity;
 
@@ -66,6 +67,7 @@ export class LinkQuality {
 
   /** The peer tells what has come of what was sent to it. */
   tally(now: number, tally: Tally): void {
+    this.lossFromPeer = tally.loss / TALLY_LOSS_UNIT;
     const { pending, congested } = this;
     // Round trips are lost too where the queue is full: what the newest one showed holds until another shows otherwise.
     this.congested = this.stands && now < this.someUntil;
@@ -75,16 +77,10 @@ export class LinkQuality {
     else this.records.take(now, tally, congested);
   }
 
-  /** What has come of the peer's records here. */
-  arrivals(now: number, tally: Tally): void {
-    this.incoming.take(now, tally, this.congested);
-  }
-
   /** The link is up again: what was lost while it was down says nothing of what it loses when up. */
   resume(): void {
     this.pending = undefined;
     this.records.interrupt();
-    this.incoming.interrupt();
   }
 
   /** So many records were not sent, or their loss is not the link's: probes that were too large. */
@@ -105,11 +101,6 @@ export class LinkQuality {
   /** Share of what is sent that is lost, 0 … 1. */
   get loss(): number {
     return this.records.loss;
-  }
-
-  /** Likewise of what the peer sends. */
-  get lossFromPeer(): number {
-    return this.incoming.loss;
   }
 
   /** `isShort`: data-sized records don't pass. */

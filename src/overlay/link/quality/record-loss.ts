@@ -3,7 +3,7 @@
  * link is judged by its last seconds and an idle one by its last hundred records. Few records prove little: the estimate leans towards none,
  * and a single run of losses is an accident. Times in µs. Pure.
  */
-import type { Tally } from '../../wire/frames.js';
+import type { Counts } from '../../wire/frames.js';
 import { elapsed32 } from '../../wire/sequence.js';
 
 /** Counts fade to 1/e in so many records, or in this time where more come. Tuned. */
@@ -17,7 +17,7 @@ const LEAST_RUNS = 1.5;
 const ABSURD = 2 ** 26;
 
 export class RecordLoss {
-  private last: Tally | undefined;
+  private last: Counts | undefined;
   private takenAt = 0;
   private sealed = 0;
   private lost = 0;
@@ -36,7 +36,7 @@ export class RecordLoss {
   }
 
   /** `congested`: in the time that it tells of, our own traffic filled the network's queue. */
-  take(now: number, tally: Tally, congested: boolean): void {
+  take(now: number, tally: Counts, congested: boolean): void {
     const { last } = this;
     this.last = tally;
     const elapsed = now - this.takenAt;
