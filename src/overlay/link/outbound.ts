@@ -469,13 +469,15 @@ export class Outbound {
     }
     const { settled } = transmissions;
     if (settled.ackedBytes > 0) {
+      // The controller knows one count for both classes.
+      const delivered = this.reliable.deliveredBytes + this.realtime.deliveredBytes;
       this.congestion.onAck(now, {
         ackedBytes: settled.ackedBytes,
         rtt: settled.rttSample,
         newestSentAt: settled.newestSentAt,
         bytesInFlight: this.bytesInFlight,
-        delivered: transmissions.deliveredBytes,
-        deliveredBefore: settled.deliveredBefore,
+        delivered,
+        deliveredBefore: delivered - (transmissions.deliveredBytes - settled.deliveredBefore),
         deliveredBeforeAt: settled.deliveredBeforeAt,
         windowLimited: this.limited,
       });

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   CHANGE_MARK,
   CHANGE_NONE,
@@ -375,6 +375,24 @@ describe('a realtime frame', () => {
     expect(lost).toBe(420);
     expect(retransmitted).toBeLessThanOrEqual(32 + (60 * 8) / 2);
     expect(retransmitted).toBeGreaterThan((60 * 8) / 2 - 8);
+  });
+
+  it('counts with the reliable ones as delivered, so that the link has one rate', () => {
+    const rig = warm();
+    const onAck = vi.spyOn(rig.outbound.congestion, 'onAck');
+    for (const lane of [LANE_RELIABLE, LANE_REALTIME, LANE_RELIABLE, LANE_REALTIME]) {
+      rig.sendAll(3, { lane });
+      rig.run(RTT);
+      rig.ackAll(lane);
+    }
+    const samples = onAck.mock.calls.map(([, sample]) => sample);
+    expect(samples).toHaveLength(4);
+    let before = 50 * (BYTES + FRAME_OVERHEAD);
+    for (const { ackedBytes, delivered, deliveredBefore } of samples) {
+      expect(delivered).toBe(before + ackedBytes);
+      expect(deliveredBefore).toBe(before);
+      before = delivered;
+    }
   });
 
   it('is dropped where it comes too late, or the link is down, or is hopelessly full', () => {
