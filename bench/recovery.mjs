@@ -2,9 +2,10 @@
  * `make bench-recovery`: hop-by-hop recovery beside the plain kernel, in one run on emulated links. Needs root, gcc and `make build`. Prints
  * tables, each requirement with the measured value, and writes `bench/results/recovery.json` and `bench/results/recovery-*.svg`.
  *
- *   node bench/recovery.mjs [--quick] [--only NAME,NAME] [--messages N] [--side kernel|causeway] [--apart]
+ *   node bench/recovery.mjs [--quick] [--only NAME,NAME] [--messages N] [--losses LOSS,LOSS] [--kbps RATE,RATE] [--side kernel|causeway] [--apart]
  *
- * A full run takes some 35 minutes on an otherwise idle machine; --quick some 3, too short for the tails that the requirements are about. The sides
+ * A full run takes some 35 minutes on an otherwise idle machine; --quick some 3, too short for the tails that the requirements are about. --losses and
+ * --kbps choose points of `tcp` and `realtime`: a loss is 5 for 5 % at random, 5x3 for 5 % in runs of 3. The sides
  * of a part are measured side by side, each on a mesh of its own, as they are light and so have the same of whatever else the machine
  * does; --apart measures one after the other.
  */
@@ -32,16 +33,24 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
     messages: { type: 'string' },
+    losses: { type: 'string' },
+    kbps: { type: 'string' },
     side: { type: 'string' },
     apart: { type: 'boolean', default: false },
   },
 });
+
+const isNamed = (names, name) => names === undefined || names.split(',').includes(name);
 
 /** What a part has to know. */
 const context = {
   quick: options.quick,
   /** How many messages to send at a rate: 5000, or a few seconds of them. */
   messages: (kbps) => Number(options.messages ?? (options.quick ? Math.round((4 * kbps) / 8) : 5000)),
+  /** Whether messages are to be sent at this rate, with this loss. */
+  isWanted: ({ kbps, loss: { percent, burst } }) =>
+    isNamed(options.kbps, String(kbps)) &&
+    isNamed(options.losses, burst ? `${percent}x${burst}` : String(percent)),
   /** Seconds that something lasts. */
   seconds: (full, quick) => (options.quick ? quick : full),
   /** Measures those of `sides` that are wanted; their results, in order. `agent` is `false` for the kernel's. */

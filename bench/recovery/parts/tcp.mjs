@@ -69,7 +69,7 @@ export const tcp = {
   name: 'tcp',
   title: '1000-byte messages over TCP through five hops, loss on the middle one',
   async run(context) {
-    const points = pointsOf(context);
+    const points = pointsOf(context).filter(context.isWanted);
     const sides = await context.bySide(SIDES, (side) => measureSide(context, side, points));
     const head = [
       '',
