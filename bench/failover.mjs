@@ -2,9 +2,11 @@
  * `make bench-failover`: what becomes of flows when the path they take is cut or goes bad, beside other programs that reroute, in one run. Needs root and
  * `make build`. Prints tables, each requirement with the measured value, and writes `bench/results/failover.json`.
  *
- *   node bench/failover.mjs [--quick] [--only cuts,flap,loss] [--rounds N] [--kinds silent,interface,carrier,stop,kill] [--contenders causeway,tinc,…]
+ *   node bench/failover.mjs [--quick] [--only cuts,flap,loss] [--rounds N] [--others N] [--kinds silent,interface,carrier,stop,kill]
+ *     [--contenders causeway,tinc,…]
  *
- * A full run takes some 30 minutes, as others take a minute to notice a cut; --quick some five: one cut of each kind, waited for 15 s at most.
+ * A full run takes some 45 minutes, as others take a minute to notice a cut: --rounds (5) cuts of each kind, of which --others (as many) see the other programs too. Tables say
+ * how many cuts each median is of. --quick takes some five minutes: one cut of each kind, waited for 15 s at most.
  */
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -22,6 +24,7 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
     rounds: { type: 'string' },
+    others: { type: 'string' },
     kinds: { type: 'string' },
     contenders: { type: 'string' },
   },
@@ -45,9 +48,11 @@ const wanted = chosen(
   options.only,
   PARTS.map(({ name }) => name),
 );
+const rounds = Number(options.rounds ?? (options.quick ? 1 : 5));
 const context = {
   quick: options.quick,
-  rounds: Number(options.rounds ?? (options.quick ? 1 : 5)),
+  rounds,
+  others: Math.min(rounds, Number(options.others ?? rounds)),
   kinds: chosen('kind of cut', options.kinds, Object.keys(CUTS)),
   contenders: options.contenders?.split(','),
   log: (text) => console.error(`  ${text} …`),

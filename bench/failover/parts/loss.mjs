@@ -75,7 +75,7 @@ export const loss = {
   name: 'loss',
   title: '10 % loss comes to the path in use, and goes again',
   async run({ quick, rounds, log }) {
-    const times = quick ? 1 : Math.min(rounds, 3);
+    const times = quick ? 1 : rounds;
     const data = {};
     for (const service of Object.keys(SERVICES)) data[service] = [];
     for (let k = 0; k < times; k++) {
