@@ -3,10 +3,11 @@
  * 1. configuration and identity        5. the host's addresses, routes and rules
  * 2. control socket (another agent?)   6. handshakes and routing; READY=1
  * 3. leftovers of a killed one         7. wait for a signal or `causeway down`
- * 4. worker: device and socket         8. everything back, in the opposite order
+ * 4. worker: device and socket         8. farewell; everything back, in the opposite order
  * Whatever fails on the way takes back what was done before it.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pino, type Logger } from 'pino';
 import { ControlGuard } from '../control/guard.js';
 import { ControlServer } from '../control/server.js';
@@ -18,6 +19,7 @@ import { HostKeeper } from './host-keeper.js';
 import { Agent, type Clock } from './agent.js';
 import { HostWatch } from './host-watch.js';
 import { AgentControl } from './agent-control.js';
+import { awaitDetours } from './farewell.js';
 import { type Config, type Identity, loadConfig, loadIdentity } from './config/index.js';
 import { MARK } from './host-tuning.js';
 import type { NameServer } from '../names/index.js';
@@ -173,7 +175,7 @@ class AgentLife {
     this.undo.push(() => port.stop());
     this.undo.push(() => host.revert());
     this.undo.push(() => this.senders.close());
-    this.undo.push(() => agent.stop());
+    this.undo.push(() => this.leave(agent, port));
     const plan = hostPlanOf(config, identity);
     const { warnings } = await host.apply(plan.routing, plan.nft);
     await host.tune(plan.settings);
@@ -188,6 +190,15 @@ class AgentLife {
     const names = await this.serveNames(agent, identity, clock);
     control.attach({ agent, port, ready, identity, clock, warnings, names, log });
     return agent;
+  }
+
+  /** Others learn that this node goes, and go round it, before it is gone. */
+  private async leave(agent: Agent, port: WorkerPort): Promise<void> {
+    const hasLinks = agent.peers.all().some(({ state }) => state === 'connected');
+    agent.stop();
+    if (!hasLinks) return;
+    const relayed = async (): Promise<number> => (await port.report()).counters.relayedPackets ?? 0;
+    await awaitDetours({ relayed, sleep });
   }
 
   /** At this node's own addresses, which the device has by then. Off by default, and its library with it. */
