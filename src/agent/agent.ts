@@ -257,6 +257,7 @@ export class Agent {
     this.postRules(this.nodeGroups());
     const dscp = links.outerDscp === 'copy' ? OUTER_DSCP_COPY : links.outerDscp;
     post({ type: 'outer-dscp', dscp });
+    post({ type: 'split', splits: links.split });
   }
 
   /** Who is in the groups of nodes that rules name, as far as this node knows. */

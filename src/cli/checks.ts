@@ -162,6 +162,9 @@ function checkDeviceName(host: Host, { tun, file }: Config): Finding[] {
   return [error('tun', `${tun.name} exists already`, remedy)];
 }
 
+/** Bytes of an inner packet that any network has room for: what every IPv6 link carries, less what is around it. */
+const ROOM_LEAST = 1280 - OVERHEAD - IP_HEADER[6];
+
 /** Whether full packets to each configured endpoint fit what the kernel knows of the way there. */
 async function checkMtu(host: Host, config: Config): Promise<Finding[]> {
   const endpoints = config.peers.flatMap(({ name, endpoints }) =>
@@ -176,6 +179,8 @@ async function checkMtu(host: Host, config: Config): Promise<Finding[]> {
       const mtu = route.mtu ?? Number(host.read(`/sys/class/net/${route.device}/mtu`) ?? 1500);
       const room = mtu - OVERHEAD - IP_HEADER[address.includes(':') ? 6 : 4];
       if (room >= config.tun.mtu) return ok(subject, `${mtu} by ${route.device}, room for ${room}`);
+      if (config.links.split && room >= ROOM_LEAST)
+        return ok(subject, `${mtu} by ${route.device}, room for ${room}: larger packets go in pieces`);
       const message = `${mtu} by ${route.device}: no room for packets of tun.mtu ${config.tun.mtu}`;
       return warning(
         subject,

@@ -382,7 +382,7 @@ export class SimAgent {
       intercept: { mode: 'split', participants: false, fallback: 'refuse', rules: [] },
       services: { default: { ...DEFAULT_SERVICES } },
       names: { enabled: false, zone: 'causeway', port: 53 },
-      links: { outerDscp: 0 },
+      links: { outerDscp: 0, split: true },
       control: { socket: '' },
       access: { services: {} },
       log: { level: 'warn' },

@@ -53,8 +53,8 @@ export interface Config {
   /** Whether this node forwards for the networks behind it, and for others as an exit. */
   forward?: { masquerade: boolean } | undefined;
   services: { default: ServiceDefaults };
-  /** DSCP of datagrams that carry data; `copy`: that of the packet inside. */
-  links: { outerDscp: 'copy' | number };
+  /** DSCP of datagrams that carry data; `copy`: that of the packet inside. Whether packets that a link can't carry whole go in pieces though their sender forbids it. */
+  links: { outerDscp: 'copy' | number; split: boolean };
   /** Which of this host's users may use the overlay, and choose services. */
   access: AccessRules;
   /** Names of nodes, served at this node's addresses. `zone` is lower case, without a dot at its end. */

@@ -59,6 +59,7 @@ export const RELOADABLE: readonly string[] = [
   'services.default',
   'access',
   'links.outer_dscp',
+  'links.split',
   'log.level',
 ];
 
@@ -86,6 +87,7 @@ export function diffConfig(before: Config, after: Config): { applied: string[]; 
       'intercept.inbound',
       'services.default',
       'links.outer_dscp',
+      'links.split',
     ],
     ...['names.enabled', 'names.zone', 'names.port'],
     ...['forward', 'access', 'control.socket', 'control.metrics', 'control.read', 'control.all', 'log.level'],
@@ -165,7 +167,7 @@ function finish(parsed: ParsedFile, file: string, source: Source, env: NodeJS.Pr
     ) as Record<number, Allowed>,
   };
   const socket = resolve(dirname(file), parsed.control.socket);
-  const links = { outerDscp: parsed.links.outer_dscp };
+  const links = { outerDscp: parsed.links.outer_dscp, split: parsed.links.split };
   const linesOf = (key: 'rules' | 'inbound') =>
     (parsed.intercept[key] ?? []).map((_, i) => source.problem(['intercept', key, i], '').line ?? 0);
   const lines = { rules: linesOf('rules'), inbound: linesOf('inbound') };

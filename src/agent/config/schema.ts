@@ -303,7 +303,9 @@ export const schema = z.strictObject({
         .prefault({}),
     })
     .prefault({}),
-  links: z.strictObject({ outer_dscp: outerDscp.default(0) }).prefault({}),
+  links: z
+    .strictObject({ outer_dscp: outerDscp.default(0), split: z.boolean('use true or false').default(true) })
+    .prefault({}),
   names: z
     .strictObject({
       enabled: z.boolean('use true or false').default(false),

@@ -12,6 +12,7 @@ import { ControlRecords } from '../../overlay/forward/control-records.js';
 import { Counters } from '../../overlay/forward/counters.js';
 import { Entry } from '../../overlay/forward/entry.js';
 import { IcmpWriter } from '../../overlay/forward/icmp-writer.js';
+import { Widths } from '../../overlay/forward/widths.js';
 import { LaneTable } from '../../overlay/forward/lanes.js';
 import type { Neighbour } from '../../overlay/forward/neighbour.js';
 import { RecentHeaders } from '../../overlay/forward/recent-headers.js';
@@ -45,6 +46,7 @@ export interface DataPath {
   readonly sourceRoutes: SourceRoutes;
   readonly control: ControlRecords;
   readonly slow: SlowPath;
+  readonly widths: Widths;
   readonly flows: FlowCache;
   readonly inbound: InboundFilter;
   readonly recovery: Recovery;
@@ -120,13 +122,21 @@ function createParts(
     { ...limits, frameMax: sizes.frameMax(mtu) },
   );
   const made = { counters, lanes, neighbours, sender, routes, sourceRoutes, control, recent, icmp };
-  return { ...made, slow, flows, inbound, recovery };
+  return { ...made, slow, flows, inbound, recovery, widths: new Widths() };
 }
 
 function createArrival(
   { udp, aead }: WorkerPorts,
   { self }: WorkerOptions,
-  { lanes, routes, sender, slow, counters, recovery: { exit, hops, hopFrames, spreader, store } }: Parts,
+  {
+    lanes,
+    routes,
+    sender,
+    slow,
+    counters,
+    widths,
+    recovery: { exit, hops, hopFrames, spreader, store },
+  }: Parts,
   shell: DataPathShell,
 ): Arrival {
   const batch = createBatch(sizes.UDP_ARENA, sizes.UDP_CAPACITY, sizes.UDP_MESSAGES);
@@ -141,6 +151,7 @@ function createArrival(
     sender,
     slow,
     counters,
+    widths,
     self,
     outerClass,
     batch,
@@ -159,6 +170,7 @@ function createEntry(
     icmp,
     recent,
     counters,
+    widths,
     recovery: { hops, spreader },
   }: Parts,
   shell: DataPathShell,
@@ -190,6 +202,7 @@ function createEntry(
     icmp,
     recent,
     counters,
+    widths,
   };
   return new Entry(
     { ...around, ...(beyond && { beyond }), self, epoch, outerClass, whenWritable, read, out },

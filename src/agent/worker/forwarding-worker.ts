@@ -38,6 +38,7 @@ import type { Routes } from '../../overlay/forward/routes.js';
 import type { Sender } from '../../overlay/forward/sender.js';
 import type { SourceRoutes } from '../../overlay/forward/source-routes.js';
 import type { EchoAnswer, SlowPath } from '../../overlay/forward/slow-path.js';
+import type { Widths } from '../../overlay/forward/widths.js';
 import { type Endpoint, readEndpoint, writeEndpoint } from '../endpoint.js';
 import {
   type FromWorker,
@@ -73,6 +74,7 @@ export class ForwardingWorker implements DataPathShell {
   private readonly entry: Entry;
   private readonly arrival: Arrival;
   private readonly slow: SlowPath;
+  private readonly widths: Widths;
   private readonly hops: Hops;
   private readonly exit: OrderedExit;
   private readonly order: FlowOrder;
@@ -110,6 +112,7 @@ export class ForwardingWorker implements DataPathShell {
     this.entry = path.entry;
     this.arrival = path.arrival;
     this.slow = path.slow;
+    this.widths = path.widths;
     this.control = path.control;
     this.sender = path.sender;
     this.flows = path.flows;
@@ -172,6 +175,9 @@ export class ForwardingWorker implements DataPathShell {
         break;
       case 'rules':
         this.followRules(message);
+        break;
+      case 'split':
+        this.widths.splits = message.splits;
         break;
       case 'outer-dscp':
         this.outerDscp = message.dscp;

@@ -58,10 +58,14 @@ import type { Sender } from './sender.js';
 import type { SlowPath } from './slow-path.js';
 import type { Spreader } from './spreader.js';
 import type { FrameStore } from './store.js';
+import type { Widths } from './widths.js';
 
 /** Bodies made of pieces that are dealt with together. */
 const JOINED_CAPACITY = 128;
 const JOINED_ARENA = 256 * 1024;
+/** Bytes of an IPv4 header at least, and its DF bit in the byte that has it. */
+const IPV4_HEADER = 20;
+const IPV4_DF = 0x40;
 
 export interface ArrivalParts {
   udp: UdpSocket;
@@ -76,6 +80,7 @@ export interface ArrivalParts {
   sender: Sender;
   slow: SlowPath;
   counters: Counters;
+  widths: Widths;
   self: number;
   /** What goes into the outer header's DSCP, given that of the datagram that came. */
   outerClass: (received: number) => number;
@@ -409,6 +414,12 @@ export class Arrival {
       slow.refuseTtl(now, view, frame);
       return;
     }
+    const most = data ? this.refusalOf(view, frame, length, next) : 0;
+    if (most > 0) {
+      this.tellRefused('too-big', frame, length);
+      slow.refuseTooBig(now, view, frame, most);
+      return;
+    }
     writeTtl(view, frame, ttl - 1);
     if (!data) {
       slow.forwardControl(view, frame, length, next);
@@ -425,6 +436,16 @@ export class Arrival {
     else if (sender.addressOne(batch, i, next, LANE_BEST_EFFORT, outer | readEcn(view, frame))) {
       this.onward[this.onwardCount++] = i;
     } else counters.drop('no-path');
+  }
+
+  /** What to tell the source of a frame that `next` doesn't carry whole: bytes; 0: it goes on. */
+  private refusalOf(view: DataView, frame: number, length: number, next: Neighbour): number {
+    const packet = frame + ROUTED_HEADER_SIZE;
+    const size = length - ROUTED_HEADER_SIZE;
+    if (this.parts.widths.splits || size < IPV4_HEADER) return 0;
+    const isIpv6 = view.getUint8(packet) >>> 4 === 6;
+    const dontFragment = isIpv6 || (view.getUint8(packet + 6) & IPV4_DF) !== 0;
+    return this.parts.widths.refusal(next, size, isIpv6 ? 6 : 4, dontFragment);
   }
 
   /** For whoever looks on; `slow` counts it. */

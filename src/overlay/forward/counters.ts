@@ -59,7 +59,7 @@ export const DROP_REASONS = [
   'inbound',
   // its sender may not use the overlay
   'access',
-  // larger than any number of pieces
+  // larger than any number of pieces, or than the link where packets aren't to go in pieces
   'too-big',
 ] as const;
 

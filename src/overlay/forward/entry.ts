@@ -9,7 +9,7 @@
  *
  * One decision serves all the segments of a read. Nothing here allocates per packet.
  */
-import { type PacketBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
+import { PACKET_PARTIAL, type PacketBatch, RECORD_HEADER, RECORD_TAG } from '../../io/batch.js';
 import type { Io, TunDevice } from '../../io/ports.js';
 import { Access, REFUSED_OVERLAY } from '../../intercept/access.js';
 import { hasManyDestinations, hasMartianSource, isUnicast } from '../../intercept/address.js';
@@ -21,6 +21,7 @@ import {
   SERVICE_REJECTED,
   SERVICE_UNDECIDED,
 } from '../../intercept/flow-cache.js';
+import { clampMss } from '../../intercept/mss.js';
 import { FRAGMENT_REFUSED, type FragmentWatch } from '../../intercept/fragments.js';
 import { type InboundFilter, isIcmp } from '../../intercept/inbound.js';
 import { FRAGMENT_NONE, PacketInfo, PARSE_OK, parsePacket } from '../../intercept/packet.js';
@@ -44,10 +45,12 @@ import type { RecentHeaders } from './recent-headers.js';
 import { RedundantEntry } from './redundant-entry.js';
 import { Decided, RoutedRun } from './routed-run.js';
 import type { Destination, Routes } from './routes.js';
+import { segmentSize } from './segments.js';
 import type { Sender } from './sender.js';
 import type { SourceRoutes } from './source-routes.js';
 import type { Spreader } from './spreader.js';
 import { StoredEntry } from './stored-entry.js';
+import type { Widths } from './widths.js';
 
 const HEADROOM = RECORD_HEADER + ROUTED_HEADER_SIZE;
 
@@ -66,6 +69,7 @@ export interface EntryParts {
   /** Fragments that this host sends. */
   fragments: FragmentWatch;
   icmp: IcmpWriter;
+  widths: Widths;
   recent: RecentHeaders;
   /** Absent where only the overlay's own prefixes lead into the device. */
   beyond?: Beyond;
@@ -241,6 +245,7 @@ export class Entry {
       if (!next) icmp.answer(now, read, i, info, 'host-unreachable');
       return false;
     }
+    if (next && !isSpread && !this.fits(i, now, next)) return false;
     const { decided } = this;
     decided.destinations[i] = destination;
     decided.next[i] = next;
@@ -251,6 +256,19 @@ export class Entry {
     decided.outer[i] = this.parts.outerClass(info.trafficClass & ~3);
     counters.watcher?.entered(read, i, destination.nodeId, flows.service[flow]!);
     return true;
+  }
+
+  /** Whether the parsed packet may go to `next` as large as it is; its sender hears where it may not. A SYN learns how large segments should be. */
+  private fits(i: number, now: number, next: Neighbour): boolean {
+    const { read, widths, counters, icmp } = this.parts;
+    const { info } = this;
+    clampMss(read.view, info, widths.room(next), (read.flags[i]! & PACKET_PARTIAL) !== 0);
+    const { version, dontFragment } = info;
+    const most = widths.refusal(next, segmentSize(read, i), version as 4 | 6, dontFragment);
+    if (most === 0) return true;
+    counters.dropPacket('too-big', read, i);
+    icmp.answer(now, read, i, info, 'too-big', most);
+    return false;
   }
 
   /** Whether the packet may wait with the link that went down, for another path or the link. */

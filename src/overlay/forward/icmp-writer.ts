@@ -28,9 +28,9 @@ export class IcmpWriter {
     private readonly ownAddress: AddressOf,
   ) {}
 
-  /** Answers packet `i` of a batch, parsed as `info`, for this node. */
-  answer(now: number, batch: PacketBatch, i: number, info: PacketInfo, kind: IcmpErrorKind): void {
-    this.write(now, kind, 0, batch.view, batch.offset[i], info, this.standIn(info));
+  /** Answers packet `i` of a batch, parsed as `info`, for this node. `mtu`: for `too-big`, bytes. */
+  answer(now: number, batch: PacketBatch, i: number, info: PacketInfo, kind: IcmpErrorKind, mtu = 0): void {
+    this.write(now, kind, mtu, batch.view, batch.offset[i], info, this.standIn(info));
   }
 
   /**

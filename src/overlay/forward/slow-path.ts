@@ -18,6 +18,7 @@ import {
   decodeError,
   ERROR_NO_ROUTE,
   ERROR_PROHIBITED,
+  ERROR_TOO_BIG,
   ERROR_TTL_EXCEEDED,
   writeErrorBody,
 } from '../wire/error.js';
@@ -195,6 +196,12 @@ export class SlowPath {
     this.refuse(now, view, frame, ERROR_TTL_EXCEEDED);
   }
 
+  /** `mtu`: bytes of the largest inner packet that would pass. */
+  refuseTooBig(now: number, view: DataView, frame: number, mtu: number): void {
+    this.parts.counters.drop('too-big');
+    this.refuse(now, view, frame, ERROR_TOO_BIG, mtu);
+  }
+
   /** Tells the source of a data frame for this node that its packet isn't let in. */
   refuseProhibited(now: number, view: DataView, frame: number): void {
     this.refuse(now, view, frame, ERROR_PROHIBITED);
@@ -227,7 +234,7 @@ export class SlowPath {
   }
 
   /** Answers the source of the frame with an error, unless it is one itself; bounded by a rate. */
-  private refuse(now: number, view: DataView, frame: number, code: number): void {
+  private refuse(now: number, view: DataView, frame: number, code: number, mtu = 0): void {
     const { control, routes, errors } = this.parts;
     if (readRoutedType(view, frame) === FRAME_ERROR || !errors.take(now)) return;
     const source = readSource(view, frame);
@@ -240,7 +247,7 @@ export class SlowPath {
         control.view,
         control.at,
         code,
-        0,
+        mtu,
         readDestination(view, frame),
         readSequence(view, frame),
       ),

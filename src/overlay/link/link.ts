@@ -107,6 +107,11 @@ export class Link {
     return this.path.size;
   }
 
+  /** Bytes of the largest datagram that passes, where a larger one was tried and doesn't; Infinity where that isn't known. */
+  get provenMax(): number {
+    return this.path.provenMax;
+  }
+
   /** Small packets may pass, datagrams of 1280 bytes don't. */
   get isBlocked(): boolean {
     return this.path.isBlocked;

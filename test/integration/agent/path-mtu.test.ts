@@ -77,3 +77,44 @@ describe.skipIf(!usable)(
     }, 60_000);
   },
 );
+
+describe.skipIf(!usable)('the same with links.split off (needs root, /dev/net/tun and a build)', () => {
+  const sandbox = new Sandbox();
+  sandbox.agentProgram = BIN;
+
+  beforeAll(async () => {
+    const links = 'links:\n  - {between: [a, b]}\n  - {between: [b, c]}\n';
+    const agent = 'agent: {links: {split: false}}\n';
+    await sandbox.well('up', sandbox.file('unsplit', `nodes: {a: {}, b: {}, c: {}}\n${links}${agent}`));
+  });
+  afterAll(() => sandbox.clear());
+
+  const exec = (node: string, ...words: string[]): Promise<string> =>
+    sandbox.well('exec', node, '--', ...words);
+
+  it('tells senders how large packets may be, and carries 10 MB of TCP in such', async () => {
+    await exec('c', 'ip', 'link', 'set', 'to-b', 'mtu', '1280');
+    const tooLong = /frag needed|message too long|too big|mtu ?= ?1[12]\d\d/i;
+    await eventually(async () => {
+      const ping = 'ping -c 5 -i 0.05 -W 1 -M do -s 1352 10.77.0.3 2>&1 || true';
+      expect(await exec('a', 'sh', '-c', ping)).toMatch(tooLong);
+    });
+    const route = await exec('a', 'ip', 'route', 'get', '10.77.0.3');
+    const mtu = Number(/mtu (\d+)/.exec(route)![1]);
+    expect(mtu).toBeGreaterThan(1100);
+    expect(mtu).toBeLessThan(1280);
+    // What just fits passes, what doesn't is known by then at the sender itself.
+    const fits = `ping -c 5 -i 0.05 -W 2 -M do -s ${mtu - 28} 10.77.0.3`;
+    expect(await exec('a', 'sh', '-c', fits)).toContain(' 0% packet loss');
+    const server = sandbox.start('exec', 'c', '--', process.execPath, '-e', SERVER);
+    try {
+      await eventually(async () => {
+        expect(await exec('c', 'ss', '-Hltn', `sport = :${PORT}`)).not.toBe('');
+      });
+      const hash = await exec('a', process.execPath, '-e', CLIENT);
+      expect(hash.trim()).toBe(createHash('sha256').update(sent).digest('hex'));
+    } finally {
+      server.kill();
+    }
+  }, 60_000);
+});

@@ -51,6 +51,7 @@ import { LANE_BEST_EFFORT, LANES } from '../../../src/overlay/wire/lanes.js';
 import { type EchoAnswer, SlowPath } from '../../../src/overlay/forward/slow-path.js';
 import { LinkQuality } from '../../../src/overlay/link/quality/link-quality.js';
 import { Link } from '../../../src/overlay/link/link.js';
+import { Widths } from '../../../src/overlay/forward/widths.js';
 import { NOBODY, type OwnedPrefix, PrefixTable } from '../../../src/overlay/route/prefix-table.js';
 import { encodeTables, ForwardingTables, type TableNode } from '../../../src/overlay/route/tables.js';
 import {
@@ -357,6 +358,7 @@ export class ForwardRig {
   readonly flows = new FlowCache({ capacity: 64 });
   /** Users and what they were refused. */
   readonly refused: [number, number][] = [];
+  readonly widths = new Widths();
   readonly inbound = new InboundFilter(this.flows, SELF, 64);
   private readonly lanes = new LaneTable();
 
@@ -444,6 +446,7 @@ export class ForwardRig {
       sender,
       slow: this.slow,
       counters,
+      widths: this.widths,
       self: SELF,
       outerClass,
       batch,
@@ -470,6 +473,7 @@ export class ForwardRig {
         icmp,
         recent,
         counters,
+        widths: this.widths,
         ...(beyond && { beyond }),
         self: SELF,
         epoch: EPOCH,

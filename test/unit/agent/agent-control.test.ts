@@ -124,7 +124,7 @@ test('a reload puts services and the outer DSCP in force, and names them', () =>
     expect(started.reload()).toEqual({ applied: ['services.default', 'links.outer_dscp'], restart: [] });
     expect(reconfigure.mock.lastCall?.[0]).toMatchObject({
       services: { default: { tcp: SERVICE_RELIABLE, udp: SERVICE_REALTIME } },
-      links: { outerDscp: 'copy' },
+      links: { outerDscp: 'copy', split: true },
     });
     expect(started.reload()).toEqual({ applied: [], restart: [] });
   } finally {

@@ -129,16 +129,6 @@ test.each<[string, Host, string]>([
     host({ programs: { 'ip route': null } }),
     "error mtu to b: no route to 192.0.2.2; check the address and this host's default route",
   ],
-  [
-    'a small MTU to a peer',
-    host({ programs: { 'ip route': '[{"dev":"eth0","metrics":[{"mtu":1400}]}]' } }),
-    'warning mtu to b: 1400 by eth0: no room for packets of tun.mtu 1380; set tun.mtu to 1316',
-  ],
-  [
-    'an underlay of 1280',
-    host({ programs: { 'ip route': '[{"dev":"eth0"}]' }, files: { '/sys/class/net/eth0/mtu': '1280' } }),
-    'warning mtu to b: 1280 by eth0: no room for packets of tun.mtu 1380; use a network with a larger MTU',
-  ],
   ['a leftover interface', host({ files: { '/sys/class/net/cw0/ifindex': '7' } }), ''],
 ])('%s is found, with its remedy', async (what, from, line) => {
   const expected =
@@ -154,4 +144,24 @@ test.each<[string, Host, string]>([
 test("a running agent's device and capabilities are its own business", async () => {
   const files = { '/sys/class/net/cw0/ifindex': '7', '/proc/self/status': 'CapEff:\t0\n' };
   expect(await notOk(host({ files }), true)).toEqual([]);
+});
+
+test('a small MTU to a peer is worth a word only where packets are not to go in pieces', async () => {
+  const narrow = (mtu: number): Host =>
+    host({ programs: { 'ip route': `[{"dev":"eth0","metrics":[{"mtu":${mtu}}]}]` } });
+  const unsplit = { ...config, links: { ...config.links, split: false } };
+  const found = async (mtu: number, of: Config): Promise<string> => {
+    const { level, message, remedy } = (await checkHost(narrow(mtu), of, false)).find(
+      ({ subject }) => subject === 'mtu to b',
+    )!;
+    return `${level}: ${message}${remedy ? `; ${remedy}` : ''}`;
+  };
+  expect(await found(1400, config)).toBe('ok: 1400 by eth0, room for 1316: larger packets go in pieces');
+  expect(await found(1280, config)).toBe('ok: 1280 by eth0, room for 1196: larger packets go in pieces');
+  expect(await found(1400, unsplit)).toBe(
+    'warning: 1400 by eth0: no room for packets of tun.mtu 1380; set tun.mtu to 1316',
+  );
+  expect(await found(1200, config)).toBe(
+    'warning: 1200 by eth0: no room for packets of tun.mtu 1380; use a network with a larger MTU',
+  );
 });

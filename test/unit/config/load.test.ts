@@ -33,7 +33,7 @@ describe('a configuration that is right', () => {
       mesh: 'configured',
       intercept: { mode: 'split', participants: false, fallback: 'refuse', rules: [] },
       services: { default: { tcp: 1, udp: 0, other: 0 } },
-      links: { outerDscp: 0 },
+      links: { outerDscp: 0, split: true },
       names: { enabled: false, zone: 'causeway', port: 53 },
       access: { services: {} },
       control: { socket: '/run/causeway/causeway.sock' },

@@ -42,6 +42,8 @@ export class PathMtu {
   private mode: Mode = 'off';
   /** Least size that was found not to pass, or one more than wanted. */
   private failed = Infinity;
+  /** Least size that didn't pass when it was tried last, and nothing as large has passed since. */
+  private tooLarge = Infinity;
   private isLeastProven = false;
   private probe = LEAST_DATAGRAM;
   private tries = 0;
@@ -58,11 +60,18 @@ export class PathMtu {
     this.size = wanted === 0 ? Infinity : LEAST_DATAGRAM;
   }
 
+  /** `size` where something larger was tried and doesn't pass; Infinity where that isn't known. */
+  get provenMax(): number {
+    const isKnown = this.mode === 'settled' || this.mode === 'check' || this.mode === 'raise';
+    return isKnown && !this.isBlocked && this.tooLarge < Infinity ? this.size : Infinity;
+  }
+
   /** The link is up. */
   start(now: number): void {
     if (this.wanted === 0) return;
     this.size = LEAST_DATAGRAM;
     this.isBlocked = this.isLeastProven = false;
+    this.tooLarge = Infinity;
     this.searchAll(now);
   }
 
@@ -111,6 +120,7 @@ export class PathMtu {
     this.isBlocked = false;
     this.isLeastProven = true;
     this.size = Math.max(this.size, this.probe);
+    if (this.size >= this.tooLarge) this.tooLarge = Infinity;
     if (isBlocked) this.searchAll(now);
     else if (mode === 'check') this.settle(now);
     else this.narrow(now);
@@ -152,6 +162,7 @@ export class PathMtu {
       return;
     }
     this.failed = probe;
+    this.tooLarge = Math.min(this.tooLarge, probe);
     if (mode === 'check') {
       this.size = LEAST_DATAGRAM;
       this.isLeastProven = false;

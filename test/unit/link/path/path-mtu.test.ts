@@ -55,6 +55,19 @@ describe('the path MTU of a link', () => {
     expect(path.probes).toEqual([WANTED]);
   });
 
+  it('is proven only where something larger was tried and lost', () => {
+    const wide = new Path(1472).run(1000 * MS);
+    wide.mtu.want(2000);
+    expect(wide.mtu.provenMax).toBe(Infinity);
+    const narrow = new Path(1300);
+    expect(narrow.mtu.provenMax).toBe(Infinity);
+    narrow.run(5000 * MS);
+    expect(narrow.mtu.provenMax).toBe(narrow.mtu.size);
+    narrow.limit = 1472;
+    narrow.run(15_000 * MS, true);
+    expect([narrow.mtu.size, narrow.mtu.provenMax]).toEqual([WANTED, Infinity]);
+  });
+
   it('is found by bisection to within eight bytes below what passes, whatever that is', () => {
     fc.assert(
       fc.property(
