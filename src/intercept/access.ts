@@ -30,7 +30,6 @@ export const REFUSED_OVERLAY = -1;
 export const REFUSED_NOTHING = -2;
 
 const ROOT = 0;
-const REFUSED: Verdict = Object.freeze({ do: 'refuse', service: 0, origin: ORIGIN_DEFAULT, rule: -1 });
 
 export class Access {
   /** Of the last `judge`: REFUSED_… or a service number. */
@@ -39,6 +38,8 @@ export class Access {
   isBlind = false;
   private readonly overlay: Judge | undefined;
   private readonly services: ReadonlyMap<number, Judge>;
+  /** By the rule that would have led over the overlay, -1 for none: whether one did is what keeps a packet to outside from leaving directly. */
+  private readonly refusals = new Map<number, Verdict>();
 
   constructor(rules: AccessRules = { services: {} }) {
     this.overlay = rules.overlay && judgeOf(rules.overlay);
@@ -54,7 +55,7 @@ export class Access {
     if (verdict.do !== 'overlay') return verdict;
     if (!this.may(this.overlay, input)) {
       this.refused = REFUSED_OVERLAY;
-      return REFUSED;
+      return this.refusal(verdict.rule);
     }
     if (verdict.origin !== ORIGIN_DSCP || this.may(this.services.get(verdict.service), input)) return verdict;
     this.refused = verdict.service;
@@ -62,6 +63,15 @@ export class Access {
     const other = classify(input);
     input.choosesByDscp = true;
     return other;
+  }
+
+  private refusal(rule: number): Verdict {
+    let refusal = this.refusals.get(rule);
+    if (refusal === undefined) {
+      refusal = Object.freeze({ do: 'refuse', service: 0, origin: ORIGIN_DEFAULT, rule });
+      this.refusals.set(rule, refusal);
+    }
+    return refusal;
   }
 
   private may(judge: Judge | undefined, { user, group }: RuleInput): boolean {

@@ -105,14 +105,16 @@ function toNode(
 
 function toOutside(world: World, info: PacketInfo, who: Who, from: AddressOwner): Explanation {
   const verdict = world.judge(questionOf(info, who, from.kind === 'node' ? from.nodeId : 0, 0));
-  if (verdict.do !== 'overlay') return ruled(verdict, '');
   const { exit } = world;
-  if (exit !== undefined) return ruled(verdict, exit);
-  return verdict.rule < 0
-    ? {
-        outcome: 'direct',
-        why: "none of the overlay's prefixes, and no rule matches: sent as without the agent",
-      }
+  if (exit !== undefined) return ruled(verdict, verdict.do === 'overlay' ? exit : '');
+  // Whoever may not use the overlay doesn't ask for it by what no rule leads there.
+  if (verdict.rule < 0)
+    return {
+      outcome: 'direct',
+      why: "none of the overlay's prefixes, and no rule matches: sent as without the agent",
+    };
+  return verdict.do !== 'overlay'
+    ? ruled(verdict, '')
     : {
         outcome: 'reject',
         rule: verdict.rule,
@@ -128,7 +130,7 @@ function ruled(verdict: Verdict, node: string): Explanation {
       return { outcome: 'overlay', node, service, ...rule, why: whyService(verdict) };
     }
     case 'refuse':
-      return { outcome: 'refuse', why: 'access.overlay does not list its sender' };
+      return { outcome: 'refuse', ...rule, why: 'access.overlay does not list its sender' };
     default:
       return { outcome: verdict.do, ...rule, why: 'a rule matches' };
   }

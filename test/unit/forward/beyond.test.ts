@@ -5,6 +5,7 @@
  *       └──── SIDE (exit)        203.0.113.9: nobody's
  */
 import { describe, expect, it } from 'vitest';
+import { Access } from '../../../src/intercept/access.js';
 import type { Rule } from '../../../src/intercept/rules.js';
 import { parseRulePrefix } from '../../../src/agent/config/address.js';
 import { frame, readFrame } from '../../support/forward/frames.js';
@@ -88,6 +89,21 @@ describe('a packet to nobody', () => {
     const drop = new ForwardRig({ ...REFUSE, rules: [ruled('203.0.113.0/24', { do: 'drop' })] });
     expect(sent(drop, packet(real(SELF), OUTSIDE))).toMatchObject({ direct: [], icmp: [] });
     expect(drop.drops()).toEqual({ rule: 1 });
+  });
+
+  it('is refused to a user who may not use the overlay, where a rule leads it there, and only there', () => {
+    const rig = new ForwardRig({
+      ...REFUSE,
+      rules: [ruled('203.0.113.9/32', { do: 'overlay', service: 0 })],
+    });
+    rig.entry.access = new Access({ overlay: { users: [1000], groups: [] }, services: {} });
+    // The sender of what is injected isn't known.
+    rig.entry.access.isBlind = true;
+    expect(sent(rig, packet(real(SELF), OUTSIDE))).toMatchObject({ near: [], direct: [], icmp: [{}] });
+    expect(rig.drops()).toEqual({ access: 1 });
+    const elsewhere = packet(real(SELF), [203, 0, 113, 7]);
+    expect(sent(rig, elsewhere)).toMatchObject({ direct: [elsewhere], icmp: [] });
+    expect(rig.refused.length).toBe(1);
   });
 
   it('goes directly if it goes to many, unless a rule drops it', () => {
