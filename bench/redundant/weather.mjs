@@ -109,7 +109,7 @@ export class Weather {
     if (isCut) {
       if (!this.#isUp[e] || now - this.#cutSince[e] < DETECTION) return false;
       this.#isUp[e] = false;
-      return own.down(peer);
+      return own.down(now, peer);
     }
     const measure = { rtt: edge.micros + back.micros, loss: this.#lossOf(now, edge, e), burst: 1, price: 0 };
     if (this.#isUp[e]) return own.measured(now, peer, measure);

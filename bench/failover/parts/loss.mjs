@@ -6,6 +6,8 @@
  *       a     d
  *        \   /
  *          c  8 + 8 ms
+ *
+ * A reliable flow that has become bulk may have gone over to c: then it is there that the loss comes.
  */
 import { counters, withMesh } from '../../lib/mesh.mjs';
 import { on, sleep, start, until } from '../../lib/net.mjs';
@@ -51,18 +53,18 @@ async function onMesh(service, mesh, log) {
     while (performance.now() - began < boundMs) if ((await way()) === relay) return performance.now() - began;
     return Infinity;
   };
-  if ((await untilWay('b', 40_000)) === Infinity)
-    throw new Error(`${service}: the shorter way wasn't taken to begin with`);
-  await sleep(3000);
+  await sleep(10_000);
+  const active = await way();
+  const other = active === 'b' ? 'c' : 'b';
   log(`${service}: 10 % loss`);
-  await mesh.link('a', 'b', '--loss', '10%');
-  const left = await untilWay('c', LEAVE_BOUND);
+  await mesh.link('a', active, '--loss', '10%');
+  const left = await untilWay(other, LEAVE_BOUND);
   await sleep(LASTS);
-  await mesh.link('a', 'b', '--loss', '0%');
+  await mesh.link('a', active, '--loss', '0%');
   log(`${service}: no loss`);
-  const returned = left === Infinity ? Infinity : await untilWay('b', RETURN_BOUND);
+  const returned = left === Infinity ? Infinity : await untilWay(active, RETURN_BOUND);
   let moves = returned === Infinity ? 0 : 1;
-  let last = 'b';
+  let last = active;
   for (let end = performance.now() + AFTER_RETURN; returned !== Infinity && performance.now() < end;) {
     const next = await way();
     if (next !== last) moves++;

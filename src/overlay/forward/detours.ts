@@ -1,6 +1,6 @@
 /**
  * More than one path for bulk: once a reliable flow has shown that it is bulk, it goes by the alternate neighbour for good if the best path is full and the
- * other isn't. A flow is never spread over both, and moves only then, or when its path is gone. Only the entry does this, and only to a neighbour that is nearer to the
+ * other isn't. A flow is never spread over both, and moves only then, or when its path is gone, or isn't among the two any more because it loses packets or others are shorter. Only the entry does this, and only to a neighbour that is nearer to the
  * destination than this node: relays go by their best path, which leads on from there.
  */
 import type { FlowCache } from '../../intercept/flow-cache.js';

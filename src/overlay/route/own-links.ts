@@ -15,6 +15,9 @@ export interface OwnLinksTuning {
   readonly settleMicros: number;
 }
 
+/** µs after which a link that went begins anew when it comes. Tuned. */
+const REMEMBERED = 60_000_000;
+
 interface OwnLink {
   /** When it came up, µs. */
   readonly since: number;
@@ -28,28 +31,43 @@ interface OwnLink {
 
 export class OwnLinks {
   private readonly links = new Map<number, OwnLink>();
+  /** Links that went, and when, µs. */
+  private readonly gone = new Map<number, { readonly link: OwnLink; readonly at: number }>();
   /** No better news has lasted long enough before that, µs. */
   private earliest = Infinity;
 
   constructor(private readonly tuning: OwnLinksTuning) {}
 
-  /** A link came up, or came up anew. `rtt` in µs. */
+  /** A link came up, or came up anew. What was told of its loss holds on if it was gone for a moment only. `rtt` in µs. */
   up(now: number, peer: number, rtt: number): void {
     const { rttNews, lossNews, priceNews } = this.tuning;
     const measured = rounded(clean(rtt));
+    const before = this.links.get(peer) ?? this.takeGone(now, peer);
+    // None of the time that it was gone counts as better.
+    before?.loss.measure(now, before.loss.told, false);
     this.links.set(peer, {
       since: now,
       rtt: new Damped(measured.rtt, rttNews),
-      loss: new Damped(0, lossNews),
+      loss: before?.loss ?? new Damped(0, lossNews),
       price: new Damped(0, priceNews),
-      burst: 1,
+      burst: before?.burst ?? 1,
       measured,
     });
   }
 
   /** Whether there was such a link. */
-  down(peer: number): boolean {
+  down(now: number, peer: number): boolean {
+    const link = this.links.get(peer);
+    if (link === undefined) return false;
+    for (const [other, { at }] of this.gone) if (now - at > REMEMBERED) this.gone.delete(other);
+    this.gone.set(peer, { link, at: now });
     return this.links.delete(peer);
+  }
+
+  private takeGone(now: number, peer: number): OwnLink | undefined {
+    const gone = this.gone.get(peer);
+    this.gone.delete(peer);
+    return gone !== undefined && now - gone.at <= REMEMBERED ? gone.link : undefined;
   }
 
   /** Whether what is advertised changed, so that it must be told at once. */

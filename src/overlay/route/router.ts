@@ -186,7 +186,7 @@ export class Router {
   }
 
   linkDown(now: number, peer: number): RouterAction[] {
-    if (!this.links.down(peer)) return [];
+    if (!this.links.down(now, peer)) return [];
     this.neighbours.delete(peer);
     this.wanted.forget(now, peer);
     this.due.originate = now;
@@ -253,7 +253,7 @@ export class Router {
   /** Says farewell: a last record without links. Nothing comes after it. */
   stop(now: number): RouterAction[] {
     if (this.stopped) return [];
-    for (const peer of this.neighbours.keys()) this.links.down(peer);
+    for (const peer of this.neighbours.keys()) this.links.down(now, peer);
     this.publish(now, this.tuning.farewellSeconds);
     this.stopped = true;
     const actions = this.actions;

@@ -31,6 +31,9 @@ export interface RankedWay extends Way {
   readonly isLoopFree: boolean;
 }
 
+/** A path that loses more than another by more than so much, a share, is no place for bulk, however empty its queues. Tuned. */
+const LOSES_MORE = 0.005;
+
 /** Ways to all nodes by one metric, by node index; each as `Way` has it. */
 export interface WayColumns {
   readonly nextHop: ArrayLike<number>;
@@ -38,7 +41,7 @@ export interface WayColumns {
   readonly hops: ArrayLike<number>;
   readonly rtt: ArrayLike<number>;
   readonly price: ArrayLike<number>;
-  /** Next hop of the second best where that is loop-free, else 0; and what it is like there. */
+  /** Next hop of the second best where that is loop-free and loses no more than the best, else 0; and what it is like there. */
   readonly alternate: ArrayLike<number>;
   readonly alternateHops: ArrayLike<number>;
   readonly alternatePrice: ArrayLike<number>;
@@ -97,11 +100,12 @@ export class Ways implements WayColumns {
 
   get alternate(): Uint32Array {
     const firstEdges = this.firstEdges();
-    const { firstHop } = this.second;
-    const isLoopFree = (to: number, i: number): boolean => to !== -1 && this.comesNearer(firstEdges[to], i);
+    const { second, sums, sumsOfSecond } = this;
+    const isGood = (to: number, i: number): boolean =>
+      to !== -1 && this.comesNearer(firstEdges[to], i) && sumsOfSecond.loss[i] <= sums.loss[i] + LOSES_MORE;
     return idsAt(
       this.ids,
-      firstHop.map((to, i) => (isLoopFree(to, i) ? to : -1)),
+      second.firstHop.map((to, i) => (isGood(to, i) ? to : -1)),
     );
   }
 

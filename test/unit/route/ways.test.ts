@@ -6,6 +6,7 @@ import { buildGraph, edgeCosts, type Graph } from '../../../src/overlay/route/sp
 import { rankAll, type RankedWay, Ways } from '../../../src/overlay/route/ways.js';
 import { Random } from '../../support/sim/random.js';
 import { randomTopology } from '../../support/sim/topology.js';
+import { cleanLink } from '../../support/ways.js';
 
 /** Links with a random delay, loss and price, each way on its own. */
 function randomGraph(seed: number, nodes: number, edges: number): { graph: Graph; ids: Uint32Array } {
@@ -157,4 +158,27 @@ it('the same path costs the same from either end, whatever is lost, so that ties
       for (let u = 0; u < ids.length; u++) for (let v = 0; v < u; v++) expect(all[u][v]).toBe(all[v][u]);
     }
   }
+});
+
+it('a second way that loses more than the best is no alternate for bulk', () => {
+  //  1 ── 2 ── 4        all of 10 ms; 1-3 a little longer
+  //  └─── 3 ───┘
+  const alternateAt = (loss: number): number => {
+    const link = (neighbour: number, rtt: number, share = 0) => ({
+      ...cleanLink(neighbour, rtt),
+      loss: share,
+    });
+    const links: Link[][] = [
+      [link(2, 20_000), link(3, 22_000, loss)],
+      [link(1, 20_000), link(4, 20_000)],
+      [link(1, 22_000), link(4, 20_000)],
+      [link(2, 20_000), link(3, 20_000)],
+    ];
+    const ids = Uint32Array.of(1, 2, 3, 4);
+    const graph = buildGraph(ids, links);
+    return new Ways(graph, edgeCosts(graph, 'reliable'), ids, 0).alternate[3];
+  };
+  expect(alternateAt(0)).toBe(3);
+  expect(alternateAt(2_000)).toBe(3);
+  expect(alternateAt(100_000)).toBe(0);
 });
