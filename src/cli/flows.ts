@@ -162,6 +162,7 @@ function way({ via, hops, node, redundancy }: OutgoingFlow): string {
 
 const REDUNDANT: Partial<Record<FlowRedundancy['kind'], string>> = {
   disjoint: '2 paths',
+  shared: '2 paths with links in common',
   source: 'source in trouble',
   destination: 'destination in trouble',
   both: 'both ends in trouble',

@@ -285,11 +285,12 @@ export interface OutgoingFlow extends FlowEnds {
 }
 
 /**
- * Of a redundant flow. `disjoint`: two paths without a common relay. `source`, `destination`, `both`: more links around that end, which is in trouble.
+ * Of a redundant flow. `disjoint`: two paths without a common relay. `shared`: two with common links, while
+ * those are sound and disjoint ones would cost too much. `source`, `destination`, `both`: more links around that end, which is in trouble.
  * `single`: there is no second path, so that it is carried as realtime. `none`: no path, or not known yet.
  */
 export interface FlowRedundancy {
-  kind: 'none' | 'single' | 'disjoint' | 'source' | 'destination' | 'both';
+  kind: 'none' | 'single' | 'shared' | 'disjoint' | 'source' | 'destination' | 'both';
   /** Nodes' names, from and to. */
   edges: [string, string][];
 }

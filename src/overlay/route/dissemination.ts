@@ -1,6 +1,6 @@
 /**
- * Sets of links for the redundant service, a pure function of what is known of the links. Normally two node-disjoint paths; where source or
- * destination is in trouble, more of the links around it ("targeted redundancy": Babay, Wagner, Dinitz and Amir, ICDCS 2017): nearly all that two paths can't
+ * Sets of links for the redundant service, a pure function of what is known of the links. Normally two node-disjoint paths, or two that share links where the second
+ * would cost too much and nothing is wrong; where source or destination is in trouble, more of the links around it ("targeted redundancy": Babay, Wagner, Dinitz and Amir, ICDCS 2017): nearly all that two paths can't
  * carry is lost at one of their ends, so that more edges elsewhere would only cost.
  *
  *   destination in trouble:   the two paths, and the shortest ones by all its neighbours that are in time
@@ -21,7 +21,7 @@ export interface LinkGraph extends Edges {
   readonly base: Float64Array;
 }
 
-export const SET_KINDS = ['none', 'single', 'disjoint', 'source', 'destination', 'both'] as const;
+export const SET_KINDS = ['none', 'single', 'shared', 'disjoint', 'source', 'destination', 'both'] as const;
 export type SetKind = (typeof SET_KINDS)[number];
 
 export interface LinkSet {
@@ -32,6 +32,10 @@ export interface LinkSet {
 
 /** Tuned: what an edge costs, as µs of delay: of paths that are in time, those of fewer edges. */
 const EDGE_PRICE = 30_000;
+/** Tuned: a second path of more than so many times the first one's edges is dear. */
+const DEAR = 1.5;
+/** Tuned: nothing is wrong with a link that takes no more than so many times what it takes at best. */
+const SOUND = 1.1;
 
 export interface SetRequest {
   readonly source: number;
@@ -49,14 +53,18 @@ export function chooseSet(graph: LinkGraph, request: SetRequest): LinkSet {
   const set = new EdgeSet(graph.nodes, source, destination);
   set.add(graph, paths.flat());
   const { size } = set;
+  const isShared = paths.length === 2 && size < paths.flat().length;
   if (destinationInTrouble) widen(graph, graph.base, set, request);
   if (sourceInTrouble) widenSource(graph, set, request);
-  if (set.size === size) return { kind: paths.length === 2 ? 'disjoint' : 'single', edges: set.pairs() };
+  if (set.size === size) {
+    const kind = paths.length < 2 ? 'single' : isShared ? 'shared' : 'disjoint';
+    return { kind, edges: set.pairs() };
+  }
   const kind = sourceInTrouble ? (destinationInTrouble ? 'both' : 'source') : 'destination';
   return { kind, edges: set.pairs() };
 }
 
-/** Two paths that are in time if there are such, else two, else one, else by links that are gone. */
+/** Two paths that are in time if there are such, else two, else one, else by links that are gone. Disjoint, but for two where that is dear. */
 function choosePaths(graph: LinkGraph, request: SetRequest): number[][] {
   const { expected } = graph;
   const { source, destination, deadline } = request;
@@ -66,10 +74,45 @@ function choosePaths(graph: LinkGraph, request: SetRequest): number[][] {
   for (const price of [EDGE_PRICE, 0]) {
     const priced = inTime.map((weight) => weight + price);
     const paths = disjointPaths(graph, priced, source, destination);
-    if (paths.length === 2 && paths.every(isInTime)) return paths;
+    if (paths.length !== 2 || !paths.every(isInTime)) continue;
+    const shared = isDear(paths) && !isInTrouble(request) ? sharingPaths(graph, priced, request) : [];
+    return shared.length > 0 && new Set(shared.flat()).size < paths.flat().length ? shared : paths;
   }
   const paths = disjointPaths(graph, expected, source, destination);
   return paths.length > 0 ? paths : disjointPaths(graph, graph.base, source, destination);
+}
+
+function isInTrouble({ sourceInTrouble, destinationInTrouble }: SetRequest): boolean {
+  return sourceInTrouble || destinationInTrouble;
+}
+
+function isDear([first, second]: readonly number[][]): boolean {
+  return Math.max(first.length, second.length) > DEAR * Math.min(first.length, second.length);
+}
+
+/**
+ * The shortest path, and another of the fewest further edges that leaves out at least one of its. While all of both are sound, a link that they share costs little: it
+ * is missed for as long as it takes to notice that it isn't any more, and then the paths are disjoint. None where there are no such two.
+ */
+function sharingPaths(
+  graph: LinkGraph,
+  priced: Float64Array,
+  { source, destination, deadline }: SetRequest,
+): number[][] {
+  const { expected, base } = graph;
+  const sound = priced.map((weight, e) => (expected[e] <= SOUND * base[e] ? weight : Infinity));
+  const shortest = (weights: Float64Array): number[] =>
+    wayTo(graph, reach(graph, weights, new Map([[source, 0]])), destination);
+  const sum = (weights: Float64Array, path: readonly number[]): number =>
+    path.reduce((total, e) => total + weights[e], 0);
+  const first = shortest(sound);
+  const cheap = sound.slice();
+  for (const e of first) cheap[e] = expected[e];
+  const others = first
+    .map((left) => shortest(cheap.map((weight, e) => (e === left ? Infinity : weight))))
+    .filter((path) => path.length > 0 && sum(expected, path) <= deadline)
+    .sort((a, b) => sum(cheap, a) - sum(cheap, b));
+  return others.length > 0 ? [first, others[0]] : [];
 }
 
 /** The weights of those edges that lie on some way within the deadline. */

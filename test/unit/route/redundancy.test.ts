@@ -60,6 +60,37 @@ describe('the links of a redundant flow', () => {
     expect(new Set(between).size).toBe(4);
   });
 
+  //     ┌─ 2 ─┐
+  //     0 ─── 1 ─── 6          all of 10 ms
+  //     └─ 3 ─ 4 ─ 5 ─┘
+  const DETOUR: Wire[] = [
+    [0, 1, 10],
+    [1, 6, 10],
+    [0, 2, 10],
+    [2, 1, 10],
+    [0, 3, 10],
+    [3, 4, 10],
+    [4, 5, 10],
+    [5, 6, 10],
+  ];
+
+  it('are two paths that share a link where disjoint ones have too many', () => {
+    const { kind, edges } = chooseSet(graphOf(7, DETOUR), request(0, 6));
+    expect([kind, sorted(edges)]).toEqual(['shared', ['0-1', '0-2', '1-6', '2-1']]);
+  });
+
+  it('are disjoint all the same as soon as something is wrong with what would be shared, or an end is in trouble', () => {
+    const graph = graphOf(7, DETOUR);
+    const foul = graph.expected.map((micros, e) =>
+      graph.sources[e] === 1 && graph.targets[e] === 6 ? 1.2 * micros : micros,
+    );
+    const sets = [
+      chooseSet({ ...graph, expected: foul }, request(0, 6)),
+      chooseSet(graph, request(0, 6, { sourceInTrouble: true })),
+    ];
+    for (const { edges } of sets) expect(sorted(edges)).toEqual(expect.arrayContaining(['1-6', '5-6']));
+  });
+
   it("reach every neighbour of the destination while it is in trouble, and few others'", () => {
     const { kind, edges } = chooseSet(graphOf(8, LADDER), request(0, 7, { destinationInTrouble: true }));
     expect(kind).toBe('destination');
