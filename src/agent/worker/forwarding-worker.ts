@@ -336,12 +336,13 @@ export class ForwardingWorker implements DataPathShell {
         this.noteLoad(now, neighbour);
         neighbour.quality.roundTrip(now, event.rtt, event.base, event.latest);
         neighbour.quality.judge(now, neighbour.up, neighbour.link.isBlocked);
-        post({ type: 'measured', peer, measure: neighbour.quality.measure(now) });
+        post({ type: 'measured', peer, measure: neighbour.quality.measure() });
         return;
       case 'tally':
+        this.noteLoad(now, neighbour);
         neighbour.quality.tally(now, { ...event, sealed: (event.sealed - neighbour.pathsSealed) >>> 0 });
         neighbour.link.watch(now, neighbour.quality.loss > 0);
-        post({ type: 'measured', peer, measure: neighbour.quality.measure(now) });
+        post({ type: 'measured', peer, measure: neighbour.quality.measure() });
         return;
       case 'message':
         post({ type: 'message', peer, bytes: event.bytes.slice() });

@@ -23,7 +23,8 @@ export class LinkQuality {
   private readonly delay = new PathDelay();
   private readonly records = new RecordLoss();
   private readonly queue = new QueuePrice();
-  private smoothed = 0;
+  /** As paths are chosen by, of the last sample and the load that it came under: where a full queue lets none through, nothing is known anew. */
+  private rtt = 0;
   private base = 0;
   private someUntil = -Infinity;
   private muchUntil = -Infinity;
@@ -57,15 +58,16 @@ export class LinkQuality {
     this.bytesAt = now;
   }
 
-  /** A round trip: smoothed, least of the last minutes, the newest itself. */
+  /** A round trip, after `load`: smoothed, least of the last minutes, the newest itself. */
   roundTrip(now: number, smoothed: number, base: number, latest: number): void {
-    this.smoothed = smoothed;
     this.base = base;
     this.stands = this.delay.sample(now, latest, base);
+    const load = now < this.muchUntil ? LOAD_MUCH : now < this.someUntil ? LOAD_SOME : LOAD_NONE;
+    this.rtt = this.delay.value(smoothed, load);
     this.congested ||= this.stands && now < this.someUntil;
   }
 
-  /** The peer tells what has come of what was sent to it. */
+  /** The peer tells what has come of what was sent to it; after `load` too. */
   tally(now: number, tally: Tally): void {
     this.lossFromPeer = tally.loss / TALLY_LOSS_UNIT;
     const { pending, congested } = this;
@@ -106,13 +108,12 @@ export class LinkQuality {
   /** `isShort`: data-sized records don't pass. */
   judge(now: number, isUp: boolean, isShort: boolean): void {
     const loss = Math.max(this.loss, this.lossFromPeer);
-    this.health.update(now, { isUp, isShort, loss, rtt: this.measure(now).rtt, base: this.base });
+    this.health.update(now, { isUp, isShort, loss, rtt: this.rtt, base: this.base });
   }
 
-  measure(now: number): LinkMeasure {
-    const load = now < this.muchUntil ? LOAD_MUCH : now < this.someUntil ? LOAD_SOME : LOAD_NONE;
+  measure(): LinkMeasure {
     return {
-      rtt: this.delay.value(this.smoothed, load),
+      rtt: this.rtt,
       loss: this.records.loss * LOSS_UNIT,
       burst: this.records.burst,
       price: this.queue.price,
