@@ -28,6 +28,7 @@ const results: Record<string, number> = { nodes, links };
 
 function note(key: string, what: string, value: number, unit: string, most?: number): void {
   results[key] = value;
+  console.error(`  ${what}: ${value.toFixed(value < 10 ? 2 : 0)} ${unit} …`);
   const verdict = most === undefined ? '' : value <= most ? 'met' : 'MISSED';
   rows.push([
     what,
