@@ -1,8 +1,8 @@
 /**
  * Routing at the size of a thousand nodes and four thousand links, in the simulator: the agent's own cores on virtual time, with cheap signatures. Prints a
- * table and writes `bench/results/scale.json`. Needs `npm ci`; takes a few minutes.
+ * table and writes `bench/results/scale.json`. Needs `npm ci`; takes ten minutes or so, with `--only recompute` seconds.
  *
- *   node bench/scale.mjs [--nodes 1000] [--links 4000] [--seed 1]
+ *   node bench/scale.mjs [--nodes 1000] [--links 4000] [--seed 1] [--only recompute]
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,10 +1,11 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { RoutingTable } from '../../src/overlay/route/routing-table.js';
-import { idOf, RouterMesh } from '../../test/support/sim/router-mesh.js';
+import { RouterMesh } from '../../test/support/sim/router-mesh.js';
+import { Random } from '../../test/support/sim/random.js';
 import { simulate, type Simulator } from '../../test/support/sim/simulator.js';
 import { randomTopology } from '../../test/support/sim/topology.js';
+import { recomputeCpu } from './recompute.js';
 
 const SECOND = 1_000_000;
 /** Nodes whose tables are made and checked; all others flood, and make none. */
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     nodes: { type: 'string', default: '1000' },
     links: { type: 'string', default: '4000' },
     seed: { type: 'string', default: '1' },
+    only: { type: 'string' },
   },
 });
 const nodes = Number(values.nodes);
@@ -70,7 +72,15 @@ function median(list: readonly number[]): number {
   return [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 }
 
-simulate(Number(values.seed), (sim) => {
+const shape = { nodes, edges: randomTopology(new Random(Number(values.seed)), nodes, links) };
+const recompute = (key: string, what: string, more: { lossy: number; renew?: boolean }): void =>
+  note(key, `CPU of a recompute, all services, ${what}`, recomputeCpu({ ...shape, ...more }), 'ms', 20);
+recompute('recomputeMs', 'a fifth of the links lose', { lossy: 0.2 });
+recompute('recomputeCleanMs', 'no link loses', { lossy: 0 });
+recompute('recomputeRenewedMs', 'and a certificate has changed', { lossy: 0.2, renew: true });
+
+/** Everything that takes a whole mesh. */
+function simulateMesh(sim: Simulator): void {
   const edges = randomTopology(sim.random, nodes, links);
   const watched = Array.from({ length: WATCHED }, (_, i) => Math.floor((i * nodes) / WATCHED));
   global.gc?.();
@@ -111,17 +121,6 @@ simulate(Number(values.seed), (sim) => {
     3 * across,
   );
 
-  const { router } = mesh.nodes[watched[0]];
-  const table = new RoutingTable(idOf(watched[0]), []);
-  const own = router.db.records.get(idOf(watched[0]))!.record.links;
-  const cpu = Array.from({ length: 31 }, () => {
-    const before = process.cpuUsage();
-    table.recompute(router.db, own);
-    const { user, system } = process.cpuUsage(before);
-    return (user + system) / 1000;
-  });
-  note('recomputeMs', 'CPU of a recompute, three metrics with second best', median(cpu), 'ms', 20);
-
   const before = { ...mesh.traffic };
   const churned = Math.max(1, Math.round(nodes / 100));
   const gone: number[][] = [];
@@ -155,7 +154,9 @@ simulate(Number(values.seed), (sim) => {
   const [merge, mergeBytes] = converge(sim, mesh, watched);
   note('mergeMs', 'merge: converged after', merge, 'ms');
   note('mergeBytesPerLink', 'its control traffic a link', mergeBytes / 1024, 'KiB');
-});
+}
+
+if (values.only !== 'recompute') simulate(Number(values.seed), simulateMesh);
 
 const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column].length)));
 for (const row of rows)
