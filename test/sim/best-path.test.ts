@@ -76,8 +76,8 @@ describe('a path that begins to lose a tenth', () => {
 });
 
 describe('a path that its own traffic fills', () => {
-  it('is kept at nine tenths of its rate: no oscillation', async () => {
-    const load = 0.9;
+  // Beyond its rate a queue stands that drops what nothing holds back: the other path would fare no better.
+  it.each([0.9, 1.3])('is kept at %d times its rate: no oscillation', async (load) => {
     const rate = 100_000;
     const { sim, mesh, vias } = await diamond({ rate, queue: 60 * MS });
     const size = 900;
@@ -85,7 +85,7 @@ describe('a path that its own traffic fills', () => {
     const seen = new Map<string, number>();
     let changes = 0;
     let before = vias(0, 3).join();
-    for (const end = sim.now + 120 * SECOND; sim.now < end;) {
+    for (const end = sim.now + 90 * SECOND; sim.now < end;) {
       mesh.send(0, 3, 4, size);
       sim.runFor(gap);
       const via = vias(0, 3).join();
