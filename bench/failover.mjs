@@ -5,7 +5,7 @@
  *   node bench/failover.mjs [--quick] [--only cuts,flap,loss] [--rounds N] [--others N] [--kinds silent,interface,carrier,stop,kill]
  *     [--contenders causeway,tinc,…]
  *
- * A full run takes some 45 minutes, as others take a minute to notice a cut: --rounds (5) cuts of each kind, of which --others (as many) see the other programs too. Tables say
+ * A full run takes an hour, as others take a minute to notice a cut: --rounds (5) cuts of each kind, of which --others (as many) see the other programs too. Tables say
  * how many cuts each median is of. --quick takes some five minutes: one cut of each kind, waited for 15 s at most.
  */
 import { loadavg } from 'node:os';
