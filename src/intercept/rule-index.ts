@@ -6,7 +6,14 @@
  * Rows are made when rules are compiled, equal ones once; a lookup allocates nothing.
  */
 import { type OwnedPrefix, PrefixTable } from '../overlay/route/prefix-table.js';
-import type { RuleInput, RuleMatch, RulePrefix } from './rules.js';
+import {
+  inPrefix,
+  type MaskedPrefix,
+  maskPrefix,
+  type RuleInput,
+  type RuleMatch,
+  type RulePrefix,
+} from './rules.js';
 
 /** What a rule asks, its groups of nodes and its cgroups looked up. */
 export interface IndexedMatch extends Omit<RuleMatch, 'to' | 'from' | 'cgroups'> {
@@ -88,11 +95,14 @@ export class RuleIndex {
 /** Rows under construction: a row is named by where its words will begin. Row 0 is empty. */
 class Rows {
   readonly words: number;
-  private readonly packed: number[] = [];
-  private readonly known = new Map<string, number>();
+  private packed: Uint32Array;
+  private used = 0;
+  /** By a hash of their words. */
+  private readonly known = new Map<number, number[]>();
 
   constructor(private readonly rules: number) {
     this.words = Math.max(1, Math.ceil(rules / 32));
+    this.packed = new Uint32Array(64 * this.words);
     this.add(this.blank());
   }
 
@@ -108,19 +118,40 @@ class Rows {
   }
 
   add(row: Uint32Array): number {
-    const key = row.join();
-    let at = this.known.get(key);
-    if (at === undefined) {
-      at = this.packed.length;
-      this.known.set(key, at);
-      for (const word of row) this.packed.push(word);
-    }
+    const hash = hashOf(row);
+    const alike = this.known.get(hash);
+    const known = alike?.find((at) => this.has(at, row));
+    if (known !== undefined) return known;
+    const at = this.used;
+    if (at + this.words > this.packed.length) this.grow();
+    this.packed.set(row, at);
+    this.used += this.words;
+    if (alike) alike.push(at);
+    else this.known.set(hash, [at]);
     return at;
   }
 
   pack(): Uint32Array {
-    return Uint32Array.from(this.packed);
+    return this.packed.slice(0, this.used);
   }
+
+  private has(at: number, row: Uint32Array): boolean {
+    for (let w = 0; w < this.words; w++) if (this.packed[at + w] !== row[w]) return false;
+    return true;
+  }
+
+  private grow(): void {
+    const wider = new Uint32Array(2 * this.packed.length);
+    wider.set(this.packed);
+    this.packed = wider;
+  }
+}
+
+/** FNV-1a over words. */
+function hashOf(row: Uint32Array): number {
+  let hash = 0x811c9dc5;
+  for (let w = 0; w < row.length; w++) hash = Math.imul(hash ^ row[w]!, 0x01000193);
+  return hash;
 }
 
 function setBit(row: Uint32Array, rule: number): void {
@@ -147,7 +178,7 @@ function indexValues(
   const found = new Map<number, Uint32Array>();
   matches.forEach((match, rule) => {
     for (const value of valuesOf(match) ?? []) {
-      const row = found.get(value) ?? (withAny ? Uint32Array.from(unasked) : rows.blank());
+      const row = found.get(value) ?? (withAny ? unasked.slice() : rows.blank());
       setBit(row, rule);
       found.set(value, row);
     }
@@ -227,61 +258,66 @@ function indexEnds(
   endsOf: (match: IndexedMatch) => IndexedEnds | undefined,
 ): Ends {
   const unasked = rows.where(matches, (match) => endsOf(match) === undefined);
-  const named: Named[] = matches.flatMap((match, rule) =>
-    (endsOf(match)?.prefixes ?? []).map((prefix) => ({ ...plain(prefix), rule })),
+  const all = matches.flatMap((match, rule) =>
+    (endsOf(match)?.prefixes ?? []).map((prefix) => named(prefix, rule)),
   );
   return {
-    prefixes: PrefixTable.build(nest(rows, named, unasked)),
+    prefixes: PrefixTable.build(nest(rows, all, unasked)),
     any: rows.add(unasked),
     nodes: indexValues(rows, matches, (match) => endsOf(match)?.nodes, false).byValue,
   };
 }
 
 interface Named {
-  readonly bytes: Uint8Array;
-  readonly length: number;
-  readonly first: bigint;
+  readonly prefix: RulePrefix;
+  /** Its first address, four unsigned words of the mapped form. */
+  readonly first: Uint32Array;
+  readonly masked: MaskedPrefix;
   readonly rule: number;
 }
 
-function plain({ version, words, bits }: RulePrefix): Omit<Named, 'rule'> {
-  const view = new DataView(new ArrayBuffer(16));
-  words.forEach((word, i) => view.setUint32(4 * i, word >>> 0));
-  const length = version === 4 ? bits - 96 : bits;
-  const bytes = new Uint8Array(view.buffer, version === 4 ? 12 : 0);
-  let value = 0n;
-  for (const byte of bytes) value = (value << 8n) | BigInt(byte);
-  const host = BigInt(bytes.length * 8 - length);
-  return { bytes, length, first: (value >> host) << host };
+function named(prefix: RulePrefix, rule: number): Named {
+  const masked = maskPrefix(prefix);
+  return { prefix, masked, first: Uint32Array.from(masked.words), rule };
+}
+
+/** Prefixes that lie within another come right behind it. */
+function order(a: Named, b: Named): number {
+  if (a.prefix.version !== b.prefix.version) return a.prefix.version - b.prefix.version;
+  for (let w = 0; w < 4; w++) if (a.first[w] !== b.first[w]) return a.first[w]! - b.first[w]!;
+  return a.prefix.bits - b.prefix.bits;
 }
 
 /**
  * Each prefix once, with the row of the rules that name it or a wider one around it. Prefixes nest, so the narrowest that holds an
  * address knows all the others.
  */
-function nest(rows: Rows, named: Named[], unasked: Uint32Array): OwnedPrefix[] {
-  const order = (a: Named, b: Named) =>
-    a.bytes.length - b.bytes.length ||
-    (a.first < b.first ? -1 : a.first > b.first ? 1 : 0) ||
-    a.length - b.length;
-  named.sort(order);
+function nest(rows: Rows, all: Named[], unasked: Uint32Array): OwnedPrefix[] {
+  all.sort(order);
   const owned: OwnedPrefix[] = [];
-  const around: { prefix: Named; row: Uint32Array }[] = [];
-  for (let i = 0; i < named.length;) {
-    const prefix = named[i];
-    while (around.length > 0 && !holds(around[around.length - 1].prefix, prefix)) around.pop();
-    const row = Uint32Array.from(around[around.length - 1]?.row ?? unasked);
-    for (; i < named.length && order(named[i], prefix) === 0; i++) setBit(row, named[i].rule);
-    around.push({ prefix, row });
-    owned.push({ bytes: prefix.bytes, length: prefix.length, owner: rows.add(row) });
+  const around: { outer: Named; row: Uint32Array }[] = [];
+  for (let i = 0; i < all.length;) {
+    const next = all[i];
+    while (around.length > 0 && !holds(around[around.length - 1].outer, next)) around.pop();
+    const row = (around[around.length - 1]?.row ?? unasked).slice();
+    for (; i < all.length && order(all[i], next) === 0; i++) setBit(row, all[i].rule);
+    around.push({ outer: next, row });
+    owned.push({ ...plain(next), owner: rows.add(row) });
   }
   return owned;
 }
 
 function holds(outer: Named, inner: Named): boolean {
-  if (outer.bytes.length !== inner.bytes.length || outer.length > inner.length) return false;
-  const host = BigInt(outer.bytes.length * 8 - outer.length);
-  return outer.first >> host === inner.first >> host;
+  return outer.prefix.bits <= inner.prefix.bits && inPrefix(outer.masked, inner.prefix.version, inner.first);
+}
+
+/** Bytes and length as the address family has them. */
+function plain({ prefix: { version, bits }, first }: Named): Omit<OwnedPrefix, 'owner'> {
+  const view = new DataView(new ArrayBuffer(16));
+  first.forEach((word, i) => view.setUint32(4 * i, word));
+  return version === 4
+    ? { bytes: new Uint8Array(view.buffer, 12), length: bits - 96 }
+    : { bytes: new Uint8Array(view.buffer), length: bits };
 }
 
 function prefixRow({ prefixes, any }: Ends, version: number, words: ArrayLike<number>): number {
