@@ -8,6 +8,7 @@ import { type NodeCertificate, signRaw, verifyRaw } from '../crypto/identity/ind
 import type { CertificateFault } from '../crypto/handshake/index.js';
 import type { Cipher } from '../io/ports.js';
 import { destinationsOf } from './destinations.js';
+import type { KnownNodes } from './known-nodes.js';
 import { asksWhoSends } from '../intercept/access.js';
 import type { Refusal } from '../intercept/refusals.js';
 import { type Destinations, senderGroup, type SenderQuestion } from '../tun/index.js';
@@ -53,6 +54,8 @@ export interface AgentParts {
   epoch: number;
   /** What leads into the device beyond the overlay's prefixes. */
   setRouted: (to: Destinations) => void;
+  /** Other nodes that were known before any link; absent where their real addresses aren't the overlay's. */
+  known?: Pick<KnownNodes, 'absent'>;
   /** Rules have changed: what was decided for the kernel to do by itself is to be asked again. */
   forgetDirect?: () => void;
   /** The host's addresses that peers may try, without the overlay's. */
@@ -133,6 +136,7 @@ export class Agent {
     this.configureData(config);
     this.former.configure(this.now(), config);
     this.performRouting(this.router.timeout(this.now(), this.parts.clock.wall()));
+    this.updateRouted();
     this.rearm();
   }
 
@@ -581,7 +585,9 @@ export class Agent {
   }
 
   private updateRouted(): void {
-    const to = destinationsOf(this.router.nodes, this.node.nodeId, this.parts.config.intercept);
+    const { nodes } = this.router;
+    const absent = this.parts.known?.absent(nodes);
+    const to = destinationsOf(nodes, this.node.nodeId, this.parts.config.intercept, absent);
     const key = JSON.stringify(to);
     if (key === this.routed) return;
     this.routed = key;

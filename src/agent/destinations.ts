@@ -4,11 +4,12 @@ import type { Destinations } from '../tun/host.js';
 import { ROLE_EXIT, type TableNode } from '../overlay/route/tables.js';
 import type { Config } from './config/config.js';
 
-/** `nodes` with this node, `self`, among them. Each list is sorted. */
+/** `nodes` with this node, `self`, among them; `absent`: real addresses of others, known from before. Each list is sorted. */
 export function destinationsOf(
   nodes: readonly TableNode[],
   self: number,
   { participants, fallback, exit }: Pick<Config['intercept'], 'participants' | 'fallback' | 'exit'>,
+  absent: readonly string[] = [],
 ): Destinations {
   const others = nodes.filter(({ certificate }) => certificate.nodeId !== self);
   // Where packets may go directly, a node that the overlay can't reach is reached so.
@@ -16,9 +17,12 @@ export function destinationsOf(
     ({ ways }) => fallback === 'refuse' || ways.some(({ nextHop }) => nextHop !== 0),
   );
   const exitNode = exit === undefined ? 0 : nodeIdOf(exit);
+  const real = participants ? texts(within.flatMap(({ certificate }) => certificate.real ?? [])) : [];
+  const withheld = participants && fallback === 'refuse' ? absent : [];
   return {
     prefixes: texts(others.flatMap(({ certificate }) => certificate.routes)),
-    real: participants ? texts(within.flatMap(({ certificate }) => certificate.real ?? [])) : [],
+    real,
+    withheld: [...new Set(withheld)].filter((address) => !real.includes(address)).sort(),
     exit: within.some(
       ({ certificate: { nodeId, roles } }) => nodeId === exitNode && roles?.includes(ROLE_EXIT) === true,
     ),

@@ -22,6 +22,7 @@ import { AgentControl } from './agent-control.js';
 import { awaitDetours } from './farewell.js';
 import { type Config, type Identity, loadConfig, loadIdentity } from './config/index.js';
 import { MARK } from './host-tuning.js';
+import { KnownNodes } from './known-nodes.js';
 import type { NameServer } from '../names/index.js';
 import { hostAddresses } from './host-addresses.js';
 import { Watchdog } from './watchdog.js';
@@ -90,7 +91,7 @@ class AgentLife {
     if (removed.length > 0) log.warn({ removed }, 'removed what an agent that was killed had left');
     const agent = await this.startWorker(plain, control, host);
     agent.start();
-    await this.senders.settled();
+    await Promise.all([this.senders.settled(), host.settled()]);
     control.ready = true;
     io.notify('READY=1');
     const watchdog = new Watchdog(io, () => control.probeWorker());
@@ -154,6 +155,11 @@ class AgentLife {
       setSenders: (question) => this.senders.set(question),
       setRouted: (to) => keeper.setRouted(to),
       forgetDirect: () => keeper.forgetDirect(),
+      ...(config.intercept.participants && {
+        known: new KnownNodes(config, identity, clock.wall, (error) =>
+          log.warn({ error: String(error) }, "other nodes' certificates can't be written down"),
+        ),
+      }),
     });
     const { port, ready } = await WorkerPort.start(
       {

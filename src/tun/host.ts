@@ -47,6 +47,8 @@ export interface Destinations {
   prefixes: readonly string[];
   /** Real addresses of other nodes. */
   real: readonly string[];
+  /** Those that must not be reached past the overlay, which has no way to them now. */
+  withheld?: readonly string[];
   exit: boolean;
 }
 
@@ -107,10 +109,11 @@ export class HostInterception {
       if (this.#input === undefined) throw new Error('setRouted comes after apply');
       const { participants, devices } = await participantsOf(this.#run, to.real, own, this.#input.mark);
       for (const device of devices) this.#loosen(device);
+      const withheld = (to.withheld ?? []).map((address) => ({ address }));
       const wants = this.#input.participants !== undefined;
       const routed = {
         routed: to.prefixes,
-        ...(wants && { participants }),
+        ...(wants && { participants: [...participants, ...withheld] }),
         ...(this.#input.exit !== undefined && { exit: to.exit }),
       };
       const { add, remove } = planRouteChange(this.#input, routed);
@@ -122,6 +125,11 @@ export class HostInterception {
       this.#input = { ...this.#input, ...routed };
       return participants.filter(({ source }) => source === undefined).map(({ address }) => address);
     });
+  }
+
+  /** Resolves when everything that was asked for so far has been done, or has failed. */
+  settled(): Promise<void> {
+    return this.#inTurn(() => Promise.resolve());
   }
 
   /** Has every flow that was sent directly asked about again. */

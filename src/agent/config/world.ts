@@ -1,13 +1,11 @@
 /**
  * What `causeway explain` knows before any agent runs: a configuration, the certificates that it names, and those of other nodes that lie at hand.
  */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import {
   addressFromBytes,
   type NodeCertificate,
   type OverlayPrefix,
-  parseCertificate,
   prefixOf,
 } from '../../crypto/identity/index.js';
 import { Access } from '../../intercept/access.js';
@@ -17,9 +15,9 @@ import { resolveClaims } from '../../overlay/route/claims.js';
 import { NO_OWNER, NOBODY, PrefixTable } from '../../overlay/route/prefix-table.js';
 import { groupMembers } from '../node-groups.js';
 import { toRulePrefix } from './address.js';
+import { certificatesAt } from './certificates.js';
 import type { Config } from './config.js';
-import { ConfigError } from './errors.js';
-import { type Identity, loadIdentity } from './preflight.js';
+import { loadIdentity } from './preflight.js';
 
 export interface KnownWorld extends World {
   readonly self: NodeCertificate;
@@ -91,33 +89,4 @@ function ownersOf(
     const { name, nodeId } = nodes[owner]!;
     return { kind: 'node', name, nodeId, prefix, isSelf: nodes[owner] === self };
   };
-}
-
-function certificatesAt(path: string, { trust }: Identity, wall: number): NodeCertificate[] {
-  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  const files = isFolder
-    ? readdirSync(path)
-        .filter((name) => /\.(crt|pem|cer|der)$/.test(name))
-        .map((name) => join(path, name))
-    : [path];
-  return files.flatMap((file) => {
-    const verdict = verified(file, trust, wall);
-    if (typeof verdict !== 'string') return [verdict];
-    if (isFolder) return [];
-    throw new ConfigError([{ file, key: '', message: verdict }]);
-  });
-}
-
-/** The certificate in a file, or why it counts for nothing. */
-function verified(file: string, trust: Identity['trust'], wall: number): NodeCertificate | string {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file);
-  } catch (error) {
-    return `can't be read (${(error as NodeJS.ErrnoException).code})`;
-  }
-  const parsed = parseCertificate(bytes);
-  if (!parsed.ok) return parsed.text;
-  const verdict = trust.verify(parsed.certificate.der, wall);
-  return verdict.ok ? verdict.certificate : verdict.text;
 }

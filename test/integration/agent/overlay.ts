@@ -15,7 +15,7 @@ export const PORT = 7100;
 export const usable = isRoot && existsSync('/dev/net/tun') && existsSync(join(BIN, '../../dist/cli/main.js'));
 
 /** Wide: the machine may have other things to do. */
-export const SOON = { timeout: 20_000, interval: 50 };
+export const SOON = { timeout: 40_000, interval: 50 };
 
 /** Repeats an assertion until it holds. */
 export function eventually(check: () => unknown): Promise<unknown> {
@@ -93,6 +93,8 @@ export class Agent {
     const { plain = false, through = [] } = this.changes;
     this.program = this.host.start(
       ...through,
+      'env',
+      `STATE_DIRECTORY=${this.directory}`,
       process.execPath,
       BIN,
       'up',

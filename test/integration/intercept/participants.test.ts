@@ -3,6 +3,8 @@
  *
  *     a 192.0.2.1 2001:db8:0::1 ──── one veth pair, tapped by tcpdump ──── b 192.0.2.2 2001:db8:0::2
  */
+import { renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Program } from '../../support/net.js';
 import { type Agent, eventually, Overlay, peersOf, SOON, startAll, usable } from '../agent/overlay.js';
@@ -84,6 +86,41 @@ describe.skipIf(!usable)("participants' real addresses (needs root, /dev/net/tun
     const after = await wire(() => echoes(client, 'again'));
     expect(after.some((line) => line.includes('.9999'))).toBe(true);
     await server.stop();
+  });
+
+  it('are refused, not reached in clear, while there is no link; by what an earlier run wrote down', async () => {
+    // Nothing but what a's run learnt says whose the addresses are.
+    const certificate = join(overlay.directory, 'b.crt');
+    renameSync(certificate, `${certificate}.away`);
+    await startAll(a);
+    const lines = await wire(async () => {
+      for (const address of realB()) {
+        const { code, err, out } = await a.host.run('ping', '-n', '-c', '1', '-W', '1', address);
+        expect(code).not.toBe(0);
+        expect(err + out).toMatch(/No route to host|unreachable/);
+      }
+    });
+    expect(lines.filter((line) => !line.includes('.7100'))).toEqual([]);
+    renameSync(`${certificate}.away`, certificate);
+    await startAll(b);
+    await a.connected(b);
+    await intercepted();
+    await pingBoth();
+    // One that leaves is still known.
+    await b.stop();
+    await eventually(async () => {
+      for (const address of realB())
+        expect((await a.host.run('ip', 'route', 'get', address)).err).toMatch(/No route to host|unreachable/);
+    });
+    await a.stop();
+    await pingBoth();
+  });
+
+  it('are refused from the first start on, where their certificates lie beside its own', async () => {
+    rmSync(join(overlay.directory, 'a.known.pem'), { force: true });
+    await startAll(a);
+    for (const address of realB()) expect(await a.pings(address), address).toBe(false);
+    await a.stop();
   });
 
   it('leave no trace on the host', async () => {

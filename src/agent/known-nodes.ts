@@ -1,0 +1,93 @@
+/**
+ * Other nodes' certificates that outlive the links by which they came, so that what is meant for their real addresses doesn't leave in clear while no link says
+ * who there is.
+ *
+ * 1. At the start: those that lie beside this node's own, and those that the last run wrote down. Each has to be signed and in force.
+ * 2. Meanwhile: those that the routing database has, newer ones in place of older ones. A node that leaves is still known.
+ * 3. What changed is written down, whole or not at all.
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type NodeCertificate, readPem, writePem } from '../crypto/identity/index.js';
+import type { TableNode } from '../overlay/route/tables.js';
+import type { Config, Identity } from './config/index.js';
+import { certificatesAt } from './config/certificates.js';
+
+/** systemd's word for where a unit keeps what outlives it. */
+const STATE_DIRECTORY = 'STATE_DIRECTORY';
+const DEFAULT_DIRECTORY = '/var/lib/causeway';
+/** Most nodes that are written down. */
+const NODES_MAX = 4096;
+
+export class KnownNodes {
+  private readonly known = new Map<number, NodeCertificate>();
+  private readonly file: string;
+  private readonly self: number;
+
+  /** `warn`: of a file that can't be written. */
+  constructor(
+    config: Pick<Config, 'node' | 'pki'>,
+    private readonly identity: Identity,
+    private readonly wall: () => number,
+    private readonly warn: (error: unknown) => void,
+    directory = process.env[STATE_DIRECTORY] ?? DEFAULT_DIRECTORY,
+  ) {
+    this.file = join(directory, `${config.node}.known.pem`);
+    this.self = identity.verified.certificate.nodeId;
+    for (const certificate of [...this.besides(config.pki.cert), ...this.written()]) this.learn(certificate);
+  }
+
+  /** Real addresses of nodes that are known, but not among `present`. Writes down what is new of those. */
+  absent(present: readonly TableNode[]): string[] {
+    // Not after `some`, which would stop at the first.
+    const news = present.filter(
+      ({ certificate }) => 'der' in certificate && this.learn(certificate as NodeCertificate),
+    );
+    if (news.length > 0) this.write();
+    const here = new Set(present.map(({ certificate }) => certificate.nodeId));
+    const now = this.wall();
+    return [...this.known.values()]
+      .filter(({ nodeId, notAfter }) => !here.has(nodeId) && now <= notAfter)
+      .flatMap(({ real }) => real.map(({ text }) => text));
+  }
+
+  /** Whether it says anything new. */
+  private learn(certificate: NodeCertificate): boolean {
+    const { nodeId, notBefore } = certificate;
+    const known = this.known.get(nodeId);
+    if (nodeId === this.self || (known && known.notBefore >= notBefore)) return false;
+    if (known === undefined && (certificate.real.length === 0 || this.known.size >= NODES_MAX)) return false;
+    this.known.set(nodeId, certificate);
+    return true;
+  }
+
+  private besides(own: string): NodeCertificate[] {
+    try {
+      return certificatesAt(dirname(own), this.identity, this.wall());
+    } catch {
+      return [];
+    }
+  }
+
+  private written(): NodeCertificate[] {
+    try {
+      return readPem(readFileSync(this.file, 'utf8')).flatMap(({ der }) => {
+        const verdict = this.identity.trust.verify(der, this.wall());
+        return verdict.ok ? [verdict.certificate] : [];
+      });
+    } catch {
+      return [];
+    }
+  }
+
+  private write(): void {
+    const blocks = [...this.known.values()].map(({ der }) => writePem('CERTIFICATE', der));
+    try {
+      mkdirSync(dirname(this.file), { recursive: true, mode: 0o700 });
+      writeFileSync(`${this.file}.new`, blocks.join(''), { mode: 0o600, flush: true });
+      renameSync(`${this.file}.new`, this.file);
+    } catch (error) {
+      this.warn(error);
+    }
+  }
+}
