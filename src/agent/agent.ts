@@ -7,7 +7,7 @@ import { type Action, Handshaker, keyPairOf, noiseCrypto, type Verified } from '
 import { type NodeCertificate, signRaw, verifyRaw } from '../crypto/identity/index.js';
 import type { CertificateFault } from '../crypto/handshake/index.js';
 import type { Cipher } from '../io/ports.js';
-import { destinationsOf } from './destinations.js';
+import { addressTable, destinationsOf } from './destinations.js';
 import type { KnownNodes } from './known-nodes.js';
 import { asksWhoSends } from '../intercept/access.js';
 import type { Refusal } from '../intercept/refusals.js';
@@ -591,6 +591,8 @@ export class Agent {
     const key = JSON.stringify(to);
     if (key === this.routed) return;
     this.routed = key;
+    // Before the host leads them into the device.
+    this.parts.post({ type: 'withheld', buffers: addressTable(to.withheld ?? []).buffers() });
     this.parts.setRouted(to);
   }
 

@@ -1,6 +1,8 @@
 /** What the host is to lead into the device beyond the overlay's prefixes, by what the routing database says. Pure. */
+import { parseAddress } from '../crypto/identity/address.js';
 import { nodeIdOf } from '../crypto/identity/name.js';
 import type { Destinations } from '../tun/host.js';
+import { PrefixTable } from '../overlay/route/prefix-table.js';
 import { ROLE_EXIT, type TableNode } from '../overlay/route/tables.js';
 import type { Config } from './config/config.js';
 
@@ -32,4 +34,14 @@ export function destinationsOf(
 /** Certificates read from the wire have texts beside bytes; those of simulations have none. */
 function texts(items: readonly object[]): string[] {
   return items.flatMap((item) => ('text' in item ? String(item.text) : [])).sort();
+}
+
+/** A table that holds these addresses, all of owner 0. */
+export function addressTable(texts: readonly string[]): PrefixTable {
+  return PrefixTable.build(
+    texts.map((text) => {
+      const { bytes } = parseAddress(text)!;
+      return { bytes, length: 8 * bytes.length, owner: 0 };
+    }),
+  );
 }

@@ -112,6 +112,8 @@ export type ToWorker =
   | { type: 'outer-dscp'; dscp: number }
   /** Whether what is too large for a link goes in pieces whatever its sender wants. */
   | { type: 'split'; splits: boolean }
+  /** Of a `PrefixTable`: real addresses to which there is no way now. */
+  | { type: 'withheld'; buffers: ArrayBuffer[] }
   | { type: 'flows'; id: number; filter: FlowFilter }
   /** Of the flows that run now; null leaves them to the rules again. */
   | { type: 'flow-set'; id: number; match: FlowMatch; service: number | null }

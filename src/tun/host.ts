@@ -107,13 +107,15 @@ export class HostInterception {
   setRouted(to: Destinations, own: readonly string[] = []): Promise<string[]> {
     return this.#inTurn(async () => {
       if (this.#input === undefined) throw new Error('setRouted comes after apply');
-      const { participants, devices } = await participantsOf(this.#run, to.real, own, this.#input.mark);
+      // What is withheld goes into the device as well, where it is refused: an unreachable route would fail filters by reverse path.
+      const { withheld = [] } = to;
+      const asked = [...to.real, ...withheld];
+      const { participants, devices } = await participantsOf(this.#run, asked, own, this.#input.mark);
       for (const device of devices) this.#loosen(device);
-      const withheld = (to.withheld ?? []).map((address) => ({ address }));
       const wants = this.#input.participants !== undefined;
       const routed = {
         routed: to.prefixes,
-        ...(wants && { participants: [...participants, ...withheld] }),
+        ...(wants && { participants }),
         ...(this.#input.exit !== undefined && { exit: to.exit }),
       };
       const { add, remove } = planRouteChange(this.#input, routed);
@@ -123,7 +125,9 @@ export class HostInterception {
         await removeLines(this.#run, family, remove[family]);
       }
       this.#input = { ...this.#input, ...routed };
-      return participants.filter(({ source }) => source === undefined).map(({ address }) => address);
+      return participants
+        .filter(({ address, source }) => source === undefined && !withheld.includes(address))
+        .map(({ address }) => address);
     });
   }
 

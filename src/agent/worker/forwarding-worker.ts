@@ -25,6 +25,7 @@ import { elapsed32 } from '../../overlay/wire/sequence.js';
 import type { LinkEvent } from '../../overlay/link/link.js';
 import { LINK_BODY_MAX } from '../../overlay/link/link.js';
 import { ERROR_NO_ROUTE } from '../../overlay/wire/error.js';
+import { PrefixTable } from '../../overlay/route/prefix-table.js';
 import { ForwardingTables } from '../../overlay/route/tables.js';
 import type { Arrival } from '../../overlay/forward/arrival.js';
 import type { ControlRecords } from '../../overlay/forward/control-records.js';
@@ -178,6 +179,9 @@ export class ForwardingWorker implements DataPathShell {
         break;
       case 'split':
         this.widths.splits = message.splits;
+        break;
+      case 'withheld':
+        this.entry.withheld = PrefixTable.from(message.buffers);
         break;
       case 'outer-dscp':
         this.outerDscp = message.dscp;

@@ -28,7 +28,7 @@ import { FRAGMENT_NONE, PacketInfo, PARSE_OK, parsePacket } from '../../intercep
 import { RuleQuestion } from '../../intercept/rule-question.js';
 import type { Classify } from '../../intercept/rules.js';
 import type { SenderWatch } from '../../intercept/sender-watch.js';
-import { NO_OWNER } from '../route/prefix-table.js';
+import { NO_OWNER, PrefixTable } from '../route/prefix-table.js';
 import {
   ROUTED_HEADER_SIZE,
   SERVICE_BEST_EFFORT,
@@ -90,6 +90,8 @@ export class Entry {
   classify: Classify;
   /** Who may use the overlay. */
   access = new Access();
+  /** Real addresses of nodes to which there is no way now: what is meant for them doesn't leave directly, unless a rule says so. */
+  withheld = PrefixTable.build([]);
   /** Who sends; absent where nobody asks. */
   senders: SenderWatch | undefined;
   private readonly info: PacketInfo = new PacketInfo();
@@ -214,6 +216,11 @@ export class Entry {
     }
     const flow = this.flowOf(now, destination?.nodeId ?? 0);
     const service = flows.service[flow]!;
+    if (service !== SERVICE_DIRECT && !destination && this.isWithheld()) {
+      counters.dropPacket('no-path', read, i);
+      icmp.answer(now, read, i, info, 'host-unreachable');
+      return false;
+    }
     if (service === SERVICE_DIRECT || (!destination && flows.rule[flow]! < 0)) {
       flows.count(now, flow, 1, read.length[i]!);
       this.sendOn(i, now);
@@ -307,6 +314,12 @@ export class Entry {
     if (isBlind === access.isBlind) return;
     access.isBlind = isBlind;
     this.parts.flows.invalidate();
+  }
+
+  private isWithheld(): boolean {
+    const { version, dst0, dst1, dst2, dst3 } = this.info;
+    const { withheld } = this;
+    return (version === 4 ? withheld.lookup4(dst3) : withheld.lookup6(dst0, dst1, dst2, dst3)) >= 0;
   }
 
   /** Who carries the parsed packet to a destination that `owner` says is nobody's. */

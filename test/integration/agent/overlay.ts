@@ -94,7 +94,7 @@ export class Agent {
     this.program = this.host.start(
       ...through,
       'env',
-      `STATE_DIRECTORY=${this.directory}`,
+      `STATE_DIRECTORY=${join(this.directory, 'state')}`,
       process.execPath,
       BIN,
       'up',

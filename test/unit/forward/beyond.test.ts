@@ -7,6 +7,7 @@
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/intercept/access.js';
 import type { Rule } from '../../../src/intercept/rules.js';
+import { addressTable } from '../../../src/agent/destinations.js';
 import { parseRulePrefix } from '../../../src/agent/config/address.js';
 import { frame, readFrame } from '../../support/forward/frames.js';
 import { readIcmp } from '../../support/forward/icmp.js';
@@ -104,6 +105,17 @@ describe('a packet to nobody', () => {
     const elsewhere = packet(real(SELF), [203, 0, 113, 7]);
     expect(sent(rig, elsewhere)).toMatchObject({ direct: [elsewhere], icmp: [] });
     expect(rig.refused.length).toBe(1);
+  });
+
+  it('is refused where it is known to be a node’s, unless a rule sends it directly', () => {
+    const bytes = packet(real(SELF), OUTSIDE);
+    const rig = new ForwardRig(REFUSE);
+    rig.entry.withheld = addressTable(['203.0.113.9']);
+    expect(sent(rig, bytes)).toMatchObject({ direct: [], icmp: [{}] });
+    expect(rig.drops()).toEqual({ 'no-path': 1 });
+    const ruling = new ForwardRig({ ...REFUSE, rules: [ruled('203.0.113.9/32', { do: 'direct' })] });
+    ruling.entry.withheld = addressTable(['203.0.113.9']);
+    expect(sent(ruling, bytes)).toMatchObject({ direct: [bytes], icmp: [] });
   });
 
   it('goes directly if it goes to many, unless a rule drops it', () => {
