@@ -45,6 +45,7 @@ import {
 } from './config/index.js';
 import { endpointKey } from './endpoint.js';
 import { incomingFlows, outgoingFlow, type RedundancyTo, type WayTo } from './flow-status.js';
+import type { HostKeeper } from './host-keeper.js';
 import type { FromWorker, WorkerReport } from './messages.js';
 import { routeStatus } from './route-status.js';
 import type { Ready, WorkerPort } from './worker/port.js';
@@ -58,6 +59,7 @@ interface Attached {
   warnings: string[];
   /** Where names are served. */
   names: NameServer | undefined;
+  keeper: Pick<HostKeeper, 'finding'>;
   log: Logger;
 }
 
@@ -297,7 +299,8 @@ export class AgentControl implements AgentApi {
   }
 
   doctor(): Finding[] {
-    const { agent, ready } = this.parts();
+    const { agent, ready, keeper } = this.parts();
+    const rival = keeper.finding();
     const offloads: Finding[] = Object.entries({ ...ready.tun, gso: ready.udp.gso, gro: ready.udp.gro })
       .filter(([, on]) => !on)
       .map(([name]) => ({
@@ -310,6 +313,7 @@ export class AgentControl implements AgentApi {
       { level: 'ok', subject: 'engine', message: `${ready.kind}, ciphers by ${ready.engine}` },
       ...offloads,
       ...agent.peerStatus().map(peerFinding),
+      ...(rival ? [rival] : []),
     ];
   }
 

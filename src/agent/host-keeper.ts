@@ -1,5 +1,6 @@
 /** Keeps the host as interception needs it while the agent runs, and says what it had to do. */
 import type { Logger } from 'pino';
+import type { Finding } from '../control/api.js';
 import type { NodeCertificate } from '../crypto/identity/index.js';
 import { type Destinations, HostError, type HostInterception, watchHost } from '../tun/index.js';
 
@@ -10,6 +11,9 @@ export class HostKeeper {
   private stopWatching: () => void = () => undefined;
   private to: Destinations | undefined;
   private sourceless = '';
+  /** How often something else took away what the agent needs, and what the last time. */
+  private mendings = 0;
+  private lastMended: readonly string[] = [];
 
   /** `fail`: the device has gone, and the agent has nothing more to do. */
   constructor(
@@ -48,10 +52,30 @@ export class HostKeeper {
       .catch((error: unknown) => this.log.error({ error: String(error) }, 'direct flows'));
   }
 
+  /** What fights with the agent over the same rules and tables; undefined where nothing did so far. */
+  finding(): Finding | undefined {
+    if (this.mendings === 0) return undefined;
+    const [first = '', ...more] = this.lastMended;
+    const last = more.length === 0 ? first : `${first} and ${more.length} more`;
+    return {
+      level: 'warning',
+      subject: 'rivals',
+      message: `something on this host took away what the agent needs, ${this.mendings} times; the last time ${last}, which is there again`,
+      remedy:
+        '"ip monitor rule route" and "nft monitor" show when; tell network managers to leave protocol 203 and tables named causeway-… alone',
+    };
+  }
+
+  private noteMended(mended: readonly string[]): void {
+    this.mendings++;
+    this.lastMended = mended;
+    this.log.warn({ mended }, 'put back what something else took away');
+  }
+
   private mend(): void {
     this.host.mend().then(
       (mended) => {
-        if (mended.length > 0) this.log.warn({ mended }, 'put back what something else took away');
+        if (mended.length > 0) this.noteMended(mended);
         // Addresses of this host may have changed, and with them who can be the source of what.
         if (this.to && this.to.real.length > 0) this.setRouted(this.to);
       },

@@ -194,7 +194,7 @@ class AgentLife {
       'forwarding',
     );
     const names = await this.serveNames(agent, identity, clock);
-    control.attach({ agent, port, ready, identity, clock, warnings, names, log });
+    control.attach({ agent, port, ready, identity, clock, warnings, names, keeper, log });
     return agent;
   }
 
