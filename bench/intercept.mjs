@@ -14,7 +14,7 @@ import { median, printTable } from './lib/table.mjs';
 
 const BIN = join(import.meta.dirname, '..', 'bin', 'causeway');
 const QUICK = process.argv.includes('--quick');
-const ROUNDS = QUICK ? 1 : 2;
+const ROUNDS = QUICK ? 1 : 3;
 const SECONDS = QUICK ? 2 : 4;
 const CONNECTIONS = 500;
 
