@@ -17,7 +17,7 @@ export default defineConfig({
       project('unit', 20_000),
       project('sim', 120_000),
       project('fuzz', 120_000),
-      project('integration', 180_000, { maxWorkers: 2 }),
+      project('integration', 180_000, { maxWorkers: 2, sequence: { groupOrder: 1 } }),
     ],
   },
 });

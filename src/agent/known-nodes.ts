@@ -23,6 +23,8 @@ export class KnownNodes {
   private readonly known = new Map<number, NodeCertificate>();
   private readonly file: string;
   private readonly self: number;
+  /** The file lacks something that is known. */
+  private isStale = false;
 
   /** `warn`: of a file that can't be written. */
   constructor(
@@ -34,7 +36,9 @@ export class KnownNodes {
   ) {
     this.file = join(directory, `${config.node}.known.pem`);
     this.self = identity.verified.certificate.nodeId;
-    for (const certificate of [...this.besides(config.pki.cert), ...this.written()]) this.learn(certificate);
+    for (const certificate of this.written()) this.learn(certificate);
+    for (const certificate of this.besides(config.pki.cert))
+      this.isStale = this.learn(certificate) || this.isStale;
   }
 
   /** Real addresses of nodes that are known, but not among `present`. Writes down what is new of those. */
@@ -43,7 +47,7 @@ export class KnownNodes {
     const news = present.filter(
       ({ certificate }) => 'der' in certificate && this.learn(certificate as NodeCertificate),
     );
-    if (news.length > 0) this.write();
+    if (news.length > 0 || this.isStale) this.write();
     const here = new Set(present.map(({ certificate }) => certificate.nodeId));
     const now = this.wall();
     return [...this.known.values()]
@@ -81,6 +85,7 @@ export class KnownNodes {
   }
 
   private write(): void {
+    this.isStale = false;
     const blocks = [...this.known.values()].map(({ der }) => writePem('CERTIFICATE', der));
     try {
       mkdirSync(dirname(this.file), { recursive: true, mode: 0o700 });

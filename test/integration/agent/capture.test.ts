@@ -55,7 +55,7 @@ describe.skipIf(!usable)('captures (needs root, /dev/net/tun and a build)', () =
       ['ip.src', 'ip.dst', 'ip.proto', 'frame.comment'],
       async () => {
         expect(await a.pings(b.v4)).toBe(true);
-        await a.host.run('sh', '-c', `echo x | timeout 1 nc -u -w1 ${b.v4} 9999`);
+        await a.host.well('python3', '-c', UNWANTED, b.v4);
       },
     );
     expect(lines).toContain(`${a.v4}|${b.v4}|1|to b, best-effort`);
@@ -101,6 +101,12 @@ describe.skipIf(!usable)('captures (needs root, /dev/net/tun and a build)', () =
     });
   });
 });
+
+/** What the rule drops. */
+const UNWANTED = `
+import socket, sys
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', (sys.argv[1], 9999))
+`;
 
 /** A record of a session that isn't. */
 const JUNK = `

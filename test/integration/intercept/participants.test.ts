@@ -53,8 +53,11 @@ describe.skipIf(!usable)("participants' real addresses (needs root, /dev/net/tun
         for (const [from, to] of [
           [a, address],
           [b, a.host.port(b.host)[address.includes(':') ? 'v6' : 'v4']],
-        ] as const)
+        ] as const) {
           expect(await from.host.well('ip', 'route', 'get', to)).toContain('dev cw0');
+          // What leads into the device may be withheld still, while no path is known.
+          expect(await from.pings(to), to).toBe(true);
+        }
     });
 
   it('are reached in clear before the agents start', async () => {

@@ -57,6 +57,13 @@ it('a node is known by its certificate beside this node’s own, and for as long
   expect(known(NOW + 31 * DAY_MS).absent([])).toEqual([]);
 });
 
+it('a node whose certificate lay beside this node’s own is known in the next run, without it', async () => {
+  await sign('192.0.2.2');
+  known().absent([]);
+  rmSync(join(directory, 'b.crt'));
+  expect(known().absent([])).toEqual(['192.0.2.2']);
+});
+
 it('what no trusted authority signed is known to nobody', async () => {
   await sign('192.0.2.2', 30, await TestAuthority.create(NOW));
   expect(known().absent([])).toEqual([]);
