@@ -1,8 +1,7 @@
 /**
  * Has V8 compile the packets' way before the first real packet comes. Code that has run a few times only is interpreted, which costs a lone
  * ping some 0.2 ms (`bench/datapath.mjs`, idle ping); an agent that idles would never leave that state. Two forwarding workers are made
- * over devices and sockets that lead nowhere but to each other, and exchange packets of every service for a moment, of which some are lost, so
- * that recovery is compiled too. Nothing of it reaches kernel or network.
+ * over devices and sockets that lead nowhere but to each other, and exchange packets for a moment. Nothing of it reaches kernel or network.
  *
  * Devices and sockets are of more classes than V8 specialises for. Code compiled for one class of device would be thrown away at the first
  * packet of the real one.
@@ -20,17 +19,13 @@ import { LIMITS_SMALL } from './sizes.js';
 
 /** Pairs of workers, each worker with classes of its own: V8 specialises a call for four classes at most. */
 const PAIRS = 3;
-/** Packets of each service, each way and pair; V8's optimising compiler takes the innermost functions after some hundreds of calls, the outer after thousands. */
-const PACKETS = 1000;
+/** Packets each way and pair; V8's optimising compiler takes the innermost functions after some hundreds of calls, the outer after thousands. */
+const PACKETS = 1500;
 /** Per turn of the event loop, so that real packets wait for a millisecond at most. */
 const SLICE = 10;
 /** AEAD slots of a throw-away worker. */
 const SLOTS = 32;
 const MTU = 1380;
-/** What the packets' DSCP ask for: best effort, reliable, realtime (src/intercept/services.ts). */
-const DSCPS = [0, 11, 46];
-/** Each so manieth datagram is lost. */
-const LOST_EACH = 61;
 
 class LoopTun implements TunDevice {
   readonly name = 'warm-up';
@@ -38,9 +33,8 @@ class LoopTun implements TunDevice {
   private readable: () => void = () => undefined;
   /** Whether the packet is there to be read. */
   private waits = false;
-  private turn = 0;
 
-  constructor(private readonly packets: readonly Uint8Array[]) {}
+  constructor(private readonly packet: Uint8Array) {}
 
   /** Has the worker read one packet. */
   poke(): void {
@@ -51,10 +45,9 @@ class LoopTun implements TunDevice {
   read(batch: PacketBatch): number {
     if (!this.waits) return (batch.count = 0);
     this.waits = false;
-    const packet = this.packets[this.turn++ % this.packets.length]!;
-    batch.bytes.set(packet);
+    batch.bytes.set(this.packet);
     batch.offset[0] = 0;
-    batch.length[0] = packet.length;
+    batch.length[0] = this.packet.length;
     batch.flags[0] = 0;
     batch.gsoType[0] = 0;
     return (batch.count = 1);
@@ -88,7 +81,6 @@ class LoopUdp implements UdpSocket {
   readonly sendErrors = { count: 0, lastCode: '' };
   peer: LoopUdp | undefined;
   private readonly inbox: Uint8Array[] = [];
-  private sent = 0;
   private readable: () => void = () => undefined;
 
   /** Has the worker receive what lies here; whether there was anything. */
@@ -115,7 +107,6 @@ class LoopUdp implements UdpSocket {
 
   send(batch: PacketBatch, order: Int32Array, n: number): number {
     for (let k = 0; k < n; k++) {
-      if (++this.sent % LOST_EACH === 0) continue;
       const at = batch.offset[order[k]];
       this.peer?.inbox.push(batch.bytes.slice(at, at + batch.length[order[k]]));
     }
@@ -153,11 +144,11 @@ interface Side {
   udp: LoopUdp;
 }
 
-/** Resolves when the workers have exchanged PACKETS of each service each way, or found that they can't. */
+/** Resolves when the workers have exchanged PACKETS each way, or found that they can't. */
 export function warmUp(io: Io): Promise<void> {
   const pairs = Array.from({ length: PAIRS }, () => makePair(io));
   return new Promise((resolve) => {
-    let left = PACKETS * DSCPS.length;
+    let left = PACKETS;
     const slice = () => {
       for (let k = 0; k < SLICE; k++, left--) for (const pair of pairs) exchange(pair);
       if (left > 0) {
@@ -191,7 +182,7 @@ function exchange(sides: readonly Side[]): void {
 }
 
 function makeSide(io: Io, self: number): Side {
-  const tun = new (class extends LoopTun {})(DSCPS.map((dscp) => packetOf(self, dscp)));
+  const tun = new (class extends LoopTun {})(echo(self));
   const udp = new (class extends LoopUdp {})();
   const random = () => randomBytes(4).readUInt32LE();
   const ports = { io, tun, udp, aead: io.createAead(SLOTS), post: () => undefined, random };
@@ -211,14 +202,13 @@ function makeSide(io: Io, self: number): Side {
 /** Address of a side: TEST-NET-1 (RFC 5737). */
 const address = (node: number) => Uint8Array.of(192, 0, 2, node);
 
-/** A packet of 84 bytes from a side to the other: ICMP's echo request, or a UDP flow for each DSCP that asks for recovery. */
-function packetOf(self: number, dscp: number): Uint8Array {
+/** An ICMP echo request of 84 bytes from a side to the other. */
+function echo(self: number): Uint8Array {
   const packet = new Uint8Array(84);
-  const isEcho = dscp === 0;
-  packet.set([0x45, dscp << 2, 0, 84, 0, 0, 0, 0, 64, isEcho ? 1 : 17]);
+  packet.set([0x45, 0, 0, 84, 0, 0, 0, 0, 64, 1]);
   packet.set(address(self), 12);
   packet.set(address(3 - self), 16);
-  packet.set(isEcho ? [8] : [0, dscp, 0, 7, 0, 64], 20);
+  packet[20] = 8;
   return packet;
 }
 
