@@ -37,17 +37,15 @@ export class KnownNodes {
     this.file = join(directory, `${config.node}.known.pem`);
     this.self = identity.verified.certificate.nodeId;
     for (const certificate of this.written()) this.learn(certificate);
-    for (const certificate of this.besides(config.pki.cert))
-      this.isStale = this.learn(certificate) || this.isStale;
+    this.isStale = false;
+    for (const certificate of this.besides(config.pki.cert)) this.learn(certificate);
   }
 
   /** Real addresses of nodes that are known, but not among `present`. Writes down what is new of those. */
   absent(present: readonly TableNode[]): string[] {
-    // Not after `some`, which would stop at the first.
-    const news = present.filter(
-      ({ certificate }) => 'der' in certificate && this.learn(certificate as NodeCertificate),
-    );
-    if (news.length > 0 || this.isStale) this.write();
+    for (const { certificate } of present)
+      if ('der' in certificate) this.learn(certificate as NodeCertificate);
+    if (this.isStale) this.write();
     const here = new Set(present.map(({ certificate }) => certificate.nodeId));
     const now = this.wall();
     return [...this.known.values()]
@@ -55,14 +53,14 @@ export class KnownNodes {
       .flatMap(({ real }) => real.map(({ text }) => text));
   }
 
-  /** Whether it says anything new. */
-  private learn(certificate: NodeCertificate): boolean {
+  /** Takes over what says anything new. */
+  private learn(certificate: NodeCertificate): void {
     const { nodeId, notBefore } = certificate;
     const known = this.known.get(nodeId);
-    if (nodeId === this.self || (known && known.notBefore >= notBefore)) return false;
-    if (known === undefined && (certificate.real.length === 0 || this.known.size >= NODES_MAX)) return false;
+    if (nodeId === this.self || (known && known.notBefore >= notBefore)) return;
+    if (known === undefined && (certificate.real.length === 0 || this.known.size >= NODES_MAX)) return;
     this.known.set(nodeId, certificate);
-    return true;
+    this.isStale = true;
   }
 
   private besides(own: string): NodeCertificate[] {
