@@ -66,6 +66,16 @@ describe('a link alone at a bottleneck', () => {
     expect(measure(path, 2 * S).used).toBeGreaterThan(0.95);
   });
 
+  it.each(SEEDS)('fills a link though its process is starved for milliseconds, seed %d', (seed) => {
+    const options = { rate: 100 * MBIT, oneWay: 13 * MS, queueTime: 50 * MS, seed };
+    const path = new Bottleneck({ ...options, stall: [100, 8 * MS] });
+    ours(path).start();
+    expect(measure(path, S).used).toBeGreaterThan(0.35);
+    const { used, queue } = measure(path, 10 * S);
+    expect(used).toBeGreaterThan(0.9);
+    expect(queue(0.95)).toBeLessThan(15 * MS);
+  });
+
   it('wastes little behind a queue too short to be seen', () => {
     const path = new Bottleneck({ rate: 10 * MBIT, oneWay: 20 * MS, queueTime: 3 * MS });
     const flow = ours(path);

@@ -96,7 +96,7 @@ export class Flow {
   private wake(time: number): void {
     if (time >= this.wakeAt) return;
     this.wakeAt = time;
-    this.path.at(time, () => {
+    this.path.wake(time, () => {
       this.wakeAt = Infinity;
       this.pump();
     });

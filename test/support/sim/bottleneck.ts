@@ -15,7 +15,7 @@ export interface BottleneckOptions {
   readonly burst?: number;
   /** Up to so much more on the way back, each acknowledgement on its own. */
   readonly jitter?: number;
-  /** The sender is deaf for so long at a time, at least and at most: a starved process. */
+  /** The sender is deaf to acknowledgements and timers for so long at a time, at least and at most: a starved process. */
   readonly stall?: readonly [number, number];
   /** Packets that find a queue longer than this, µs, are marked. */
   readonly markAbove?: number;
@@ -92,7 +92,11 @@ export class Bottleneck {
 
   /** Runs at the sender's side once an acknowledgement has come back. */
   back(run: () => void): void {
-    const time = this.now + this.oneWay + this.random.integer((this.options.jitter ?? 0) + 1);
+    this.wake(this.now + this.oneWay + this.random.integer((this.options.jitter ?? 0) + 1), run);
+  }
+
+  /** Runs at the sender's side at `time`, or when it isn't starved any more. */
+  wake(time: number, run: () => void): void {
     this.at(this.options.stall === undefined ? time : Math.max(time, this.stallUntil(time)), run);
   }
 

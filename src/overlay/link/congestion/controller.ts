@@ -206,7 +206,7 @@ export class CongestionController {
     const before = this.steadyWindow();
     const first = INITIAL_PACKETS * this.packet;
     if (before <= first) return;
-    this.threshold = this.mode === 'start' ? this.threshold : before;
+    if (this.mode !== 'start') this.threshold = this.delay.isProven ? before : Infinity;
     this.enterStart(now, first);
     this.publish();
   }
@@ -244,7 +244,7 @@ export class CongestionController {
     if (sample.windowLimited) this.startWindow += sample.ackedBytes * START_GROWTH;
     // A delay that rises while there is little to send is none of our making, and the rate then says nothing about the link.
     const risen =
-      sample.rtt > 0 && this.startUp.hasRisen(sample.rtt, this.base.value) && sample.windowLimited;
+      sample.rtt > 0 && this.startUp.hasRisen(now, sample.rtt, this.base.value) && sample.windowLimited;
     if (risen && sample.deliveredBeforeAt < now) {
       const rate = (sample.delivered - sample.deliveredBefore) / (now - sample.deliveredBeforeAt);
       const right = rate * (this.base.value + this.delay.queueTime(rate));
@@ -261,8 +261,10 @@ export class CongestionController {
   }
 
   private enterDelay(now: number, window: number): void {
+    const isStart = this.mode === 'start';
     this.mode = 'delay';
-    this.delay.enter(Math.max(window, this.leastWindow()));
+    if (isStart) this.delay.begin(Math.max(window, this.leastWindow()));
+    else this.delay.enter(Math.max(window, this.leastWindow()));
     this.watch.reset();
     this.nextDrainAt = now + DRAIN_INTERVAL;
   }

@@ -21,6 +21,11 @@ const FAR = 0.8;
 const CALM_ROUNDS = 3;
 const CALM_GROWTH = 0.05;
 const GREATEST_CALM_GROWTH = 0.15;
+/** Where slow start may have ended early (RFC 9406's second phase goes back as well): sooner, and as fast as there. Tuned. */
+const EARLY_CALM_ROUNDS = 1;
+const EARLY_GROWTH = 0.25;
+/** After so many rounds with a queue it didn't. Tuned. */
+const QUEUE_ROUNDS = 4;
 /** After a reduction growth doesn't quicken for so many rounds. Tuned. */
 const CAUTIOUS_ROUNDS = 20;
 /** The window never exceeds the delivery rate by more: a policer drops and never delays. Tuned. */
@@ -34,6 +39,8 @@ export class DelayWindow {
   private before = 0;
   private calm = 0;
   private settling = 0;
+  /** Rounds with a queue until slow start is known to have ended in time. */
+  private unproven = 0;
 
   constructor(private readonly packet: number) {}
 
@@ -43,6 +50,16 @@ export class DelayWindow {
     this.before = window;
     this.calm = 0;
     this.settling = 2;
+  }
+
+  /** Slow start has ended with `window`, for a delay that may have been another's. */
+  begin(window: number): void {
+    this.enter(window);
+    this.unproven = QUEUE_ROUNDS;
+  }
+
+  get isProven(): boolean {
+    return this.unproven === 0;
   }
 
   /** The queue that is kept at `rate` (bytes per µs; 0: unknown), µs. */
@@ -65,6 +82,7 @@ export class DelayWindow {
     }
     if (this.cautious > 0) this.cautious--;
     this.calm = standingRtt - base < target / 2 && this.cautious === 0 ? this.calm + 1 : 0;
+    if (this.calm === 0 && this.unproven > 0) this.unproven--;
     const factor = Math.min(GREATEST_FACTOR, Math.max(LEAST_FACTOR, (base + target) / standingRtt));
     const right = this.before * factor + this.increase(this.before);
     const near = right < this.window * FAR ? right : (this.window + right) / 2;
@@ -78,6 +96,7 @@ export class DelayWindow {
   reduce(factor: number, least: number, most = Infinity): void {
     this.enter(Math.max(least, Math.min(this.window * factor, most)));
     this.cautious = CAUTIOUS_ROUNDS;
+    this.unproven = 0;
   }
 
   private increase(window: number): number {
@@ -85,6 +104,7 @@ export class DelayWindow {
   }
 
   private calmFactor(): number {
+    if (this.unproven > 0) return this.calm > EARLY_CALM_ROUNDS ? 1 + EARLY_GROWTH : 0;
     if (this.calm <= CALM_ROUNDS) return 0;
     return 1 + Math.min(GREATEST_CALM_GROWTH, CALM_GROWTH * 2 ** (this.calm - CALM_ROUNDS - 1));
   }

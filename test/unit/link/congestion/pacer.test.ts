@@ -33,6 +33,19 @@ describe('the pacer', () => {
     expect(pacer.nextTime(0, 1250, SLOW)).toBe((65_000 - 3000 + 1250) / SLOW);
   });
 
+  it('lets go at once what a late timer kept back, but not what nobody asked for', () => {
+    const pacer = new Pacer();
+    pacer.allowance(0, FAST);
+    pacer.spend(FAST * MS);
+    expect(pacer.nextTime(0, 1250, FAST)).toBe(10);
+    expect(pacer.allowance(4010, FAST)).toBe(FAST * 4010);
+    pacer.spend(FAST * 4010);
+    expect(pacer.allowance(9 * MS, FAST)).toBe(FAST * MS);
+    pacer.spend(FAST * MS);
+    expect(pacer.nextTime(9 * MS, 1250, FAST)).toBe(9 * MS + 10);
+    expect(pacer.allowance(60 * MS, FAST)).toBe(FAST * 11 * MS);
+  });
+
   it('takes no credit from a clock that stands still or goes back', () => {
     const pacer = new Pacer();
     pacer.allowance(1000, SLOW);

@@ -33,12 +33,36 @@ describe('the base round trip', () => {
 describe('start-up', () => {
   it('ends when three round trips in a row are well above the base, not for one that is late', () => {
     const startUp = new StartUp();
-    const rises = [40, 60, 40, 46, 46, 46].map((rtt) => startUp.hasRisen(rtt * MS, 40 * MS));
+    const rises = [40, 60, 40, 46, 46, 46].map((rtt, i) => startUp.hasRisen(2 * i * MS, rtt * MS, 40 * MS));
     expect(rises).toEqual([false, false, false, false, false, true]);
+  });
+
+  it("doesn't take one late run of acknowledgements for a queue, however many they are", () => {
+    const startUp = new StartUp();
+    const rises = [46, 46, 46, 46, 46, 40].map((rtt, i) => startUp.hasRisen((i * MS) / 2, rtt * MS, 40 * MS));
+    expect(rises).not.toContain(true);
   });
 });
 
 describe('the delay window', () => {
+  /** The window after so many rounds without any queue, of 20 packets first. */
+  const grown = (window: DelayWindow, rounds: number): number => {
+    for (let i = 0; i < rounds; i++) window.onRound(40 * MS, 40 * MS, 100 * RATE, 3 * MS, 0);
+    return window.window / (20 * PACKET);
+  };
+
+  it('catches up quickly where slow start ended early, until a queue or a loss has shown that it did not', () => {
+    const early = new DelayWindow(PACKET);
+    early.begin(20 * PACKET);
+    expect(grown(early, 8)).toBeGreaterThan(3);
+    const proven = new DelayWindow(PACKET);
+    proven.begin(20 * PACKET);
+    for (let i = 0; i < 6; i++) proven.onRound(50 * MS, 40 * MS, 100 * RATE, 3 * MS, 20 * PACKET);
+    proven.enter(20 * PACKET);
+    expect(proven.isProven).toBe(true);
+    expect(grown(proven, 8)).toBeLessThan(2.5);
+  });
+
   it('settles where rate · (queue − T) is what it adds a round, on a path that answers', () => {
     const window = new DelayWindow(PACKET);
     window.enter(20 * PACKET);
