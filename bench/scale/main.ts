@@ -10,6 +10,8 @@ import { recomputeCpu } from './recompute.js';
 const SECOND = 1_000_000;
 /** Nodes whose tables are made and checked; all others flood, and make none. */
 const WATCHED = 12;
+/** Links that fail one after the other; the median counts. */
+const FAILURES = 9;
 const NEVER = 3600 * SECOND;
 const STEP = SECOND / 100;
 /** IPv4, UDP, record and stream frame around a message of routing, and the record that acknowledges it. */
@@ -92,8 +94,11 @@ function simulateMesh(sim: Simulator): void {
   });
 
   for (const { edge } of mesh.links) sim.at(sim.random.integer(SECOND), () => mesh.connect(edge.a, edge.b));
-  const [cold, coldBytes] = converge(sim, mesh, watched);
-  note('coldStartMs', 'cold start, all within a second: converged after', cold, 'ms');
+  // Until the last link is up, tables may be right of what there is.
+  sim.runFor(SECOND);
+  const [cold] = converge(sim, mesh, watched);
+  note('coldStartMs', 'cold start, all within a second: converged after the last', cold, 'ms');
+  const coldBytes = bytesSince(mesh, { messages: 0, bytes: 0 });
   note('coldStartBytesPerLink', 'its control traffic, both directions, a link', coldBytes / 1024, 'KiB');
   sim.runFor(10 * SECOND);
   global.gc?.();
@@ -107,15 +112,18 @@ function simulateMesh(sim: Simulator): void {
 
   const across = diameter(mesh, watched);
   note('diameterMs', 'diameter, one way', across, 'ms');
-  const times = Array.from({ length: 9 }, () => {
+  const times: number[] = [];
+  while (times.length < FAILURES) {
     const { edge } = sim.random.pick(mesh.links.filter(({ up }) => up));
     mesh.disconnect(edge.a, edge.b);
+    // Only those count that lie on a watched node's paths.
+    const matters = mesh.wrongCosts(watched) > 0;
     const [ms] = converge(sim, mesh, watched);
-    return ms;
-  });
+    if (matters) times.push(ms);
+  }
   note(
     'linkFailureMs',
-    'one link fails, noticed at both ends: converged after',
+    'a link in use fails, noticed at both ends: converged after',
     median(times),
     'ms',
     3 * across,
