@@ -52,6 +52,9 @@ const INTERVAL = 200 * MS;
 const TARGET_PACKETS = 1.5;
 /** Beside a competitor the window falls by a third at each of its losses; flows are to keep what they had until it is back (bench/recovery, fairness). */
 const COMPETING_TARGET = 60 * MS;
+/** Where frames are lost the exit makes a flow pause for as long as recovery takes: what waits here is what fills the link meanwhile. Tuned. */
+const LOSSY = 0.001;
+const RECOVERY_ROUND_TRIPS = 1.25;
 const QUANTUM = 1514;
 /** Probe timeouts in a row after which the peer must have lost our numbering. */
 const PROBES_BEFORE_RESTART = 6;
@@ -363,8 +366,7 @@ export class Outbound {
     this.pacedUntil = Infinity;
     if (queue.isEmpty) return;
     const { rate } = congestion;
-    const least = congestion.mode === 'competing' ? COMPETING_TARGET : 0;
-    queue.setTarget(Math.max(least, TARGET_PACKETS * (QUANTUM / rate)));
+    queue.setTarget(this.queueTarget(rate));
     let allowance = pacer.allowance(now, rate);
     while (!queue.isEmpty) {
       const bytes = queue.peekBytes();
@@ -380,6 +382,14 @@ export class Outbound {
       pacer.spend(sent);
       allowance -= sent;
     }
+  }
+
+  /** µs that a flow's queue may stand. */
+  private queueTarget(rate: number): number {
+    const slow = TARGET_PACKETS * (QUANTUM / rate);
+    const competing = this.congestion.mode === 'competing' ? COMPETING_TARGET : 0;
+    const lossy = this.reliableLoss.loss > LOSSY ? RECOVERY_ROUND_TRIPS * this.reliable.rtt.smoothed : 0;
+    return Math.max(slow, competing, lossy);
   }
 
   private sendOne(now: number, handle: number, verdict: number): number {
@@ -479,7 +489,7 @@ export class Outbound {
         delivered,
         deliveredBefore: delivered - (transmissions.deliveredBytes - settled.deliveredBefore),
         deliveredBeforeAt: settled.deliveredBeforeAt,
-        windowLimited: this.limited,
+        windowLimited: this.limited || !this.queue.isEmpty,
       });
       this.limited = false;
     }
@@ -600,8 +610,9 @@ export class Outbound {
       this.parity.reset();
       this.wire.forgetParity();
     }
-    this.congestion.reset(now);
     this.settle(now, transmissions, transmissions.settled);
+    // Behind the losses: they say nothing of what comes.
+    this.congestion.reset(now);
   }
 
   /** The link is down: nothing goes out until `resume`. What waits is given up when its deadline has passed. */

@@ -4,7 +4,7 @@
  */
 import { ARRIVE_DUPLICATE, ARRIVE_HOLD, FlowOrder } from '../../../src/overlay/egress/flow-order.js';
 import { Inbound } from '../../../src/overlay/link/inbound.js';
-import { CHANGE_VOID, Outbound, type Wire } from '../../../src/overlay/link/outbound.js';
+import { CHANGE_VOID, FRAME_OVERHEAD, Outbound, type Wire } from '../../../src/overlay/link/outbound.js';
 import { ARRIVAL_DUPLICATE } from '../../../src/overlay/link/recovery/arrivals.js';
 import { FRAME_ACK, FRAME_REPEAT, FRAME_REPORT, LinkFrames } from '../../../src/overlay/wire/frames.js';
 import { LANE_REALTIME, LANE_RELIABLE } from '../../../src/overlay/wire/lanes.js';
@@ -42,6 +42,8 @@ export class HopPair {
   outbound!: Outbound;
   inbound!: Inbound;
   burst: Burst | undefined;
+  /** A reliable frame left the exit. */
+  onDelivered: (sequence: number) => void = () => undefined;
   /** Reliable frames by sequence, in the order in which they left the exit; realtime ones by name. */
   readonly delivered: number[] = [];
   readonly realtime: number[] = [];
@@ -72,14 +74,14 @@ export class HopPair {
 
   constructor(
     readonly sim: Simulator,
-    options: Partial<LinkOptions>,
+    options: Partial<LinkOptions> | SimLink,
     slots = 1024,
   ) {
     this.pool = new FramePool(slots);
     this.sequenceOf = new Int32Array(slots);
     this.distanceOf = new Int32Array(slots);
     this.isVoid = new Uint8Array(slots);
-    this.link = new SimLink(sim, options);
+    this.link = options instanceof SimLink ? options : new SimLink(sim, options);
     this.startSender();
     this.startReceiver();
     // The exit knows the flow: the packet before the first one came long ago.
@@ -182,7 +184,7 @@ export class HopPair {
     body.setUint32(at + 6, this.pool.flow[handle]!);
     body.setUint16(at + 10, this.distanceOf[handle]!);
     const record = this.record(lane, epoch, number, new Uint8Array(body.buffer, 0, at + 12));
-    this.send(record);
+    this.send(record, this.pool.frameLength[handle]! + FRAME_OVERHEAD);
   }
 
   private record(lane: number, epoch: number, number: number, body: Uint8Array): Uint8Array {
@@ -194,9 +196,9 @@ export class HopPair {
     return bytes;
   }
 
-  private send(bytes: Uint8Array): void {
+  private send(bytes: Uint8Array, size?: number): void {
     this.sent++;
-    if (!this.isBurstLost()) this.link.send(0, bytes);
+    if (!this.isBurstLost()) this.link.send(0, bytes, size);
   }
 
   /** Two states (Gilbert): all is lost in one, nothing in the other, which a run of losses doesn't outlast by a silence. */
@@ -264,6 +266,7 @@ export class HopPair {
   private deliver(sequence: number): void {
     this.delivered.push(sequence);
     this.deliveredAt[sequence - 1] = this.sim.now;
+    this.onDelivered(sequence);
   }
 
   private receiverTimeout(): void {

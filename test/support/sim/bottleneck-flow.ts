@@ -4,7 +4,7 @@
  */
 import { CongestionController, type AckSample } from '../../../src/overlay/link/congestion/controller.js';
 import { Pacer } from '../../../src/overlay/link/congestion/pacer.js';
-import type { Bottleneck, SimPacket } from './bottleneck.js';
+import type { Path, SimPacket } from './bottleneck.js';
 
 export const PACKET = 1400;
 const PACKET_THRESHOLD = 3;
@@ -50,7 +50,7 @@ export class Flow {
   private expected = 0;
 
   constructor(
-    private readonly path: Bottleneck,
+    private readonly path: Path,
     readonly control: FlowControl,
   ) {}
 

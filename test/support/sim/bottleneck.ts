@@ -2,8 +2,8 @@
  * A bottleneck that flows share: a queue that drops what doesn't fit, a rate, a delay each way, loss by chance or in bursts behind the queue.
  * Acknowledgements come back by a way of their own with the same delay. Times in µs, rates in bytes per µs. Virtual time, from a seed.
  */
-import { EventQueue } from './event-queue.js';
-import { Random } from './random.js';
+import type { Random } from './random.js';
+import { Simulator } from './simulator.js';
 
 export interface BottleneckOptions {
   readonly rate: number;
@@ -22,6 +22,18 @@ export interface BottleneckOptions {
   readonly seed?: number;
 }
 
+/** What a flow sends through. */
+export interface Path {
+  readonly now: number;
+  at(time: number, run: () => void): void;
+  after(delay: number, run: () => void): void;
+  send(packet: SimPacket): void;
+  /** Runs at the sender's side once an acknowledgement has come back. */
+  back(run: () => void): void;
+  /** Runs at the sender's side at `time`, or when it isn't starved any more. */
+  wake(time: number, run: () => void): void;
+}
+
 export interface SimPacket {
   readonly number: number;
   readonly bytes: number;
@@ -30,9 +42,8 @@ export interface SimPacket {
   readonly arrive: (packet: SimPacket) => void;
 }
 
-export class Bottleneck {
-  readonly events = new EventQueue();
-  now = 0;
+export class Bottleneck implements Path {
+  readonly sim: Simulator;
   rate: number;
   oneWay: number;
   loss: number;
@@ -54,8 +65,13 @@ export class Bottleneck {
     this.oneWay = options.oneWay;
     this.loss = options.loss ?? 0;
     this.limit = options.rate * options.queueTime;
-    this.random = new Random(options.seed ?? 1);
+    this.sim = new Simulator(options.seed ?? 1);
+    this.random = this.sim.random;
     this.sample();
+  }
+
+  get now(): number {
+    return this.sim.now;
   }
 
   get queueDelay(): number {
@@ -63,20 +79,15 @@ export class Bottleneck {
   }
 
   at(time: number, run: () => void): void {
-    this.events.push(Math.max(time, this.now), run);
+    this.sim.at(time, run);
   }
 
   after(delay: number, run: () => void): void {
-    this.at(this.now + delay, run);
+    this.sim.after(delay, run);
   }
 
   runUntil(end: number): void {
-    while (this.events.nextTime <= end) {
-      const event = this.events.pop()!;
-      this.now = event.time;
-      event.run();
-    }
-    this.now = end;
+    this.sim.runUntil(end);
   }
 
   send(packet: SimPacket): void {
@@ -90,7 +101,6 @@ export class Bottleneck {
     if (!this.busy) this.serve();
   }
 
-  /** Runs at the sender's side once an acknowledgement has come back. */
   back(run: () => void): void {
     this.wake(this.now + this.oneWay + this.random.integer((this.options.jitter ?? 0) + 1), run);
   }

@@ -31,7 +31,7 @@ export class SimLink {
   /** Datagrams by direction, by sending end: false swallows them. */
   readonly passes: [boolean, boolean] = [true, true];
   readonly counters = { sent: 0, lost: 0, tooBig: 0, delivered: 0, messages: 0 };
-  private readonly receivers: [LinkReceiver, LinkReceiver] = [{}, {}];
+  protected readonly receivers: [LinkReceiver, LinkReceiver] = [{}, {}];
   private readonly lastMessage: [number, number] = [0, 0];
   /** Messages of an earlier life of the link never arrive. */
   private life = 0;
@@ -48,12 +48,12 @@ export class SimLink {
     this.receivers[end] = receiver;
   }
 
-  /** Sends a datagram from `end`. The bytes are copied. */
-  send(end: End, bytes: Uint8Array): void {
+  /** Sends a datagram from `end`, which counts as `size` bytes. The bytes are copied. */
+  send(end: End, bytes: Uint8Array, size = bytes.length): void {
     const { latency, jitter, loss, duplication, mtu } = this.options;
     const { random } = this.sim;
     this.counters.sent++;
-    if (bytes.length > mtu) {
+    if (size > mtu) {
       this.counters.tooBig++;
       return;
     }

@@ -19,6 +19,10 @@ const GREATEST_TOLERANCE = 4;
 /** So long before a verdict: rounds, and µs. Tuned. */
 const ROUNDS = 5;
 const LEAST_TIME = 100_000;
+/** A queue so far beyond our own that none of our kind makes it: times our own, µs at least. After so many rounds it is suspect. Tuned. */
+const ALIEN_EXCESS = 6;
+const ALIEN_LEAST = 30_000;
+const ALIEN_ROUNDS = 2;
 /** And so many where we could hardly yield. Tuned. */
 const MOST_ROUNDS = 4 * ROUNDS;
 /** A queue that answers by this share of what one of our own would is ours. Tuned. */
@@ -68,8 +72,15 @@ export class CompetitorWatch {
     if (this.windowBefore === 0) this.windowBefore = window;
     if (this.rounds === 0) this.begin(now, sentBy);
     this.note(queue, sentBy);
-    if (++this.rounds < ROUNDS || now - this.since < LEAST_TIME) return 'none';
+    if (++this.rounds >= ALIEN_ROUNDS && this.isAlien(this.leastQueue, own))
+      return this.conclude('competitor');
+    if (this.rounds < ROUNDS || now - this.since < LEAST_TIME) return 'none';
     return this.judge(queue, own, sentBy, rate);
+  }
+
+  /** Whether nobody of our kind leaves such a `queue`, where `own` is what we would. */
+  isAlien(queue: number, own: number): boolean {
+    return queue > Math.max(ALIEN_LEAST, own * ALIEN_EXCESS) * this.tolerance;
   }
 
   private begin(now: number, window: number): void {

@@ -65,6 +65,8 @@ const LOSS_FACTOR = 0.8;
 /** Pacing above the window's own rate, by mode: room for growth; so that the window, not the pacer, limits. RFC 9002 §7.7. */
 const START_GAIN = 2;
 const STEADY_GAIN = 1.25;
+/** Above the delivery rate, where an inner flow paused: what it makes up for would stand in the queue. Tuned. */
+const REFILL_GAIN = 1.1;
 /** While no round trip is known, the first window leaves within this time, µs. */
 const FIRST_FLIGHT = 1000;
 /** Round trips so short vary with scheduling: pacing follows the base rather than them. Tuned, µs. */
@@ -100,9 +102,10 @@ const REMAINDER = 1 / 5;
 const REMAINDER_TIME = 1000;
 /** A suspicion lasts so long, µs. Tuned. */
 const SUSPICION_TIME = 4_000_000;
-/** A path is longer by at least this, µs, if that doesn't change by more than this share while we drain. Tuned. */
+/** A path is longer by at least this, µs, if that doesn't change by more than this share while we drain such a share of it. Tuned. */
 const LONGER_PATH = 2000;
 const NO_ANSWER = 0.1;
+const TELLING_DRAIN = 1 / 3;
 /** So much of the window before yielding remains until it is known whose queue it is: what flows lose meanwhile they regain slowly. Tuned. */
 const YIELD_LEAST = 0.5;
 /** So much of the window before yielding is taken up again beside a competitor. Tuned. */
@@ -128,6 +131,9 @@ export class CongestionController {
   private readonly drain = new Drain();
   /** Slow start's own window, and where it ends anyway: the window before idle. */
   private startWindow: number;
+  /** The greatest that it was, and when it ended. */
+  private startPeak = 0;
+  private startedUntil = -Infinity;
   private threshold = Infinity;
   /** What is sent until then has been answered for. */
   private reducedAt = -1;
@@ -214,6 +220,7 @@ export class CongestionController {
   /** Another path, or a process that has lost its state: as at the beginning. */
   reset(now: number): void {
     this.base.forget();
+    this.lossWatch.forget();
     this.rounds.forget(now, this.delivered);
     this.longRate = 0;
     this.threshold = Infinity;
@@ -242,6 +249,7 @@ export class CongestionController {
 
   private growInStart(now: number, sample: AckSample): void {
     if (sample.windowLimited) this.startWindow += sample.ackedBytes * START_GROWTH;
+    this.startPeak = this.startWindow;
     // A delay that rises while there is little to send is none of our making, and the rate then says nothing about the link.
     const risen =
       sample.rtt > 0 && this.startUp.hasRisen(now, sample.rtt, this.base.value) && sample.windowLimited;
@@ -255,6 +263,7 @@ export class CongestionController {
 
   /** What was sent last is on its way still: the drain empties it, and shows the base if others left a queue too. */
   private leaveStart(now: number): void {
+    this.startedUntil = now;
     this.enterDelay(now, Math.min(this.startWindow, this.threshold));
     this.threshold = Infinity;
     if (this.rounds.rate > 0 && this.queueDelay > 0) this.beginDrain(now, START_DRAIN);
@@ -276,7 +285,8 @@ export class CongestionController {
     if (verdict !== 'none') this.suspect(now, verdict);
     else {
       const least = Math.max(this.leastWindow(), this.watch.windowBefore * YIELD_LEAST);
-      this.delay.onRound(standingRtt, this.base.value, maxRate, this.ownQueueTime(), least);
+      const mayGrow = this.rounds.mostlyLimited;
+      this.delay.onRound(standingRtt, this.base.value, maxRate, this.ownQueueTime(), least, mayGrow);
       if (this.isDrainDue(now)) this.beginDrain(now, DEEP_DRAIN);
     }
   }
@@ -290,11 +300,15 @@ export class CongestionController {
     return isYielding || this.base.value < this.drainedBase - LONGER_PATH / 2;
   }
 
-  /** It may be another of our kind who takes our queue for its path: a drain shows it. Only the second time is it a competitor. */
+  /**
+   * It may be another of our kind who takes our queue for its path: a drain shows it. It is a competitor only where that leaves more than
+   * such a one would, or the second time.
+   */
   private suspect(now: number, verdict: 'competitor' | 'crowded'): void {
     if (now - this.suspectedAt >= SUSPICION_TIME) {
+      const hasJustStarted = now - this.startedUntil < SUSPICION_TIME;
       this.suspectedAt = now;
-      this.suspectedWindow = this.watch.windowBefore;
+      this.suspectedWindow = Math.max(this.watch.windowBefore, hasJustStarted ? this.startPeak : 0);
       this.beginDrain(now, START_DRAIN);
     } else if (verdict === 'competitor') this.enterCompeting(now);
   }
@@ -346,22 +360,35 @@ export class CongestionController {
     }
   }
 
-  /** What stands though we took our part away, all of it, is no queue. */
+  /** What stands though we took our part away, all of it, is no queue; and if that was only a part, it is someone else's. */
   private endDelayDrain(now: number): void {
+    const { leastRtt } = this.drain;
+    const isSuspicious = now - this.suspectedAt < SUSPICION_TIME;
+    const isLonger = this.isPathLonger();
+    const remainder = leastRtt - this.base.value;
     this.nextDrainAt = now + DRAIN_INTERVAL;
-    const windowBefore = now - this.suspectedAt < SUSPICION_TIME ? this.suspectedWindow : 0;
-    const { queueBefore, leastRtt } = this.drain;
-    const answer = this.base.value + queueBefore - leastRtt;
-    const taken = (this.delay.window - this.drain.window) / this.rounds.recentRate(3);
-    const isLonger =
-      leastRtt !== Infinity &&
-      Math.min(queueBefore, taken) > LONGER_PATH &&
-      taken > queueBefore / 2 &&
-      answer < queueBefore * NO_ANSWER + LONGER_PATH / 4;
     if (isLonger) this.base.restart(now, leastRtt);
+    else if (isSuspicious && this.watch.isAlien(remainder, this.delay.ownQueue(this.longRate))) {
+      this.enterCompeting(now);
+      return;
+    }
     const wasDrained = this.drain.window < this.rounds.recentRate(3) * this.base.value;
     if (wasDrained) this.drainedBase = this.base.value;
-    this.delay.enter(isLonger ? Math.max(windowBefore, this.delay.window) : this.delay.window);
+    const windowBefore = isSuspicious && isLonger ? this.suspectedWindow : 0;
+    this.delay.enter(Math.max(windowBefore, this.delay.window));
+  }
+
+  /** The drain took away much of what stood, at the link's rate, and yet the round trip hardly answered. */
+  private isPathLonger(): boolean {
+    const { queueBefore, leastRtt, window } = this.drain;
+    const answer = this.base.value + queueBefore - leastRtt;
+    const taken = (this.delay.window - window) / this.longRate;
+    return (
+      leastRtt !== Infinity &&
+      Math.min(queueBefore, taken) > LONGER_PATH &&
+      taken > queueBefore * TELLING_DRAIN &&
+      answer < queueBefore * NO_ANSWER + LONGER_PATH / 4
+    );
   }
 
   private noteEmptyDrain(now: number): void {
@@ -407,7 +434,10 @@ export class CongestionController {
     const window = this.steadyWindow();
     this.window = this.drain.isActive ? Math.min(window, this.drain.window) : window;
     const gain = this.mode === 'start' ? START_GAIN : STEADY_GAIN;
-    this.rate = (gain * window) / this.pacingRtt();
+    const steady = window / this.pacingRtt();
+    const { maxRate, mostlyLimited } = this.rounds;
+    const refills = this.mode === 'delay' && maxRate > 0 && !mostlyLimited;
+    this.rate = refills ? Math.min(gain * steady, Math.max(REFILL_GAIN * maxRate, steady)) : gain * steady;
   }
 
   private pacingRtt(): number {

@@ -11,10 +11,15 @@ const RENO_INCREASE = (3 * (1 - BETA)) / (1 + BETA);
 /** RFC 9438 §4.2: the target is at most so many times the window. */
 const MAX_GROWTH = 1.5;
 
+/** Growth for each byte acknowledged in slow start: 1 would double. Tuned: as the controller's. */
+const START_GROWTH = 0.5;
+
 const SECOND = 1_000_000;
 
 export class Cubic {
   window = 0;
+  /** Slow start, until the first reduction. */
+  private isStarting = false;
   private greatest = 0;
   private prior = 0;
   private estimate = 0;
@@ -25,8 +30,9 @@ export class Cubic {
 
   constructor(private readonly packet: number) {}
 
-  /** Begins with `window` as plateau, and grows from there as after a plateau that brought no loss. */
+  /** Begins with `window`, which is less than a share of the link for having yielded, and so with slow start (RFC 9438 §4.10). */
   enter(now: number, window: number): void {
+    this.isStarting = true;
     this.greatest = window;
     this.prior = window;
     this.startEpoch(now, window);
@@ -37,6 +43,10 @@ export class Cubic {
     if (!limited) this.epochStart += now - this.lastAckAt;
     this.lastAckAt = now;
     if (!limited) return;
+    if (this.isStarting) {
+      this.window += bytes * START_GROWTH;
+      return;
+    }
     const target = this.target((now - this.epochStart + smoothedRtt) / SECOND);
     const reno = this.estimate >= this.prior ? 1 : RENO_INCREASE;
     this.estimate += (reno * bytes * this.packet) / this.window;
@@ -46,6 +56,7 @@ export class Cubic {
 
   /** Loss or a mark: once a round trip, the caller sees to that (RFC 9438 §4.6, §4.7). `factor`: what remains. */
   reduce(now: number, least: number, factor = BETA): void {
+    this.isStarting = false;
     const converging = this.window < this.greatest;
     this.greatest = converging ? (this.window * (1 + factor)) / 2 : this.window;
     this.prior = this.window;

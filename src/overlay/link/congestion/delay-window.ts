@@ -74,19 +74,31 @@ export class DelayWindow {
     return this.queueTime(rate) + Math.min(increase, QUEUE_TIME);
   }
 
-  /** A round in which the window was full ended with this standing round trip. `rate` is the greatest of late, `target` the queue to keep. */
-  onRound(standingRtt: number, base: number, rate: number, target: number, least: number): void {
+  /**
+   * A round in which the window was full ended with this standing round trip. `rate` is the greatest of late, `target` the queue to keep.
+   * `mayGrow`: the window was full most of the time, or that the queue is short proves nothing.
+   */
+  onRound(
+    standingRtt: number,
+    base: number,
+    rate: number,
+    target: number,
+    least: number,
+    mayGrow: boolean,
+  ): void {
     if (this.settling > 0) {
       this.settling--;
       return;
     }
     if (this.cautious > 0) this.cautious--;
-    this.calm = standingRtt - base < target / 2 && this.cautious === 0 ? this.calm + 1 : 0;
-    if (this.calm === 0 && this.unproven > 0) this.unproven--;
+    const isShort = standingRtt - base < target / 2;
+    this.calm = isShort && this.cautious === 0 && mayGrow ? this.calm + 1 : 0;
+    if (!isShort && this.unproven > 0) this.unproven--;
     const factor = Math.min(GREATEST_FACTOR, Math.max(LEAST_FACTOR, (base + target) / standingRtt));
     const right = this.before * factor + this.increase(this.before);
     const near = right < this.window * FAR ? right : (this.window + right) / 2;
-    const next = Math.max(near, this.window * this.calmFactor(), least);
+    const free = Math.max(near, this.window * this.calmFactor(), least);
+    const next = mayGrow ? free : Math.min(free, this.window);
     this.before = this.window;
     const most = OVER_DELIVERY * rate * (base + target) + 4 * this.packet;
     this.window = Math.min(next, Math.max(most, least));

@@ -19,6 +19,12 @@ export class LossWatch {
 
   constructor(private readonly packet: number) {}
 
+  /** What was counted belongs to another path, or to an outage. */
+  forget(): void {
+    this.acked = 0;
+    this.lost = 0;
+  }
+
   /** True where loss is excessive; it isn't judged again before as much has been sent again. */
   count(acked: number, lost: number, starting: boolean): boolean {
     this.acked += acked;

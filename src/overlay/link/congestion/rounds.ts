@@ -8,6 +8,8 @@ import type { AckSample } from './controller.js';
 const LEAST_ROUND = 1000;
 /** Rounds over which the greatest rate is remembered (BBR draft: MaxBwFilterLen is 2 cycles of about 8). */
 const RATE_ROUNDS = 10;
+/** Share of a round's bytes. Tuned. */
+const MOSTLY = 0.6;
 /** Smoothing of RFC 6298. */
 const SMOOTHING = 1 / 8;
 
@@ -19,12 +21,15 @@ export class Rounds {
   rate = 0;
   /** The greatest such rate of the last rounds. */
   maxRate = 0;
-  /** Of the round that just ended: was more waiting than the window let go? */
+  /** Of the round that just ended: was more waiting than the window let go, at any time, and for most of what was delivered? */
   limited = false;
+  mostlyLimited = false;
 
   private startedAt = 0;
   private deliveredAtStart = 0;
   private limitedNow = false;
+  /** Bytes acknowledged in this round while more was waiting. */
+  private limitedBytes = 0;
   private halfSince = 0;
   private halfLeast = Infinity;
   private lastHalfLeast = Infinity;
@@ -38,10 +43,14 @@ export class Rounds {
   /** Counts an acknowledgement. True where it ends a round. */
   onAck(now: number, sample: AckSample): boolean {
     if (sample.rtt > 0) this.noteRtt(now, sample.rtt);
-    if (sample.windowLimited) this.limitedNow = true;
+    if (sample.windowLimited) {
+      this.limitedNow = true;
+      this.limitedBytes += sample.ackedBytes;
+    }
     if (sample.newestSentAt < this.startedAt || now - this.startedAt < LEAST_ROUND) return false;
     this.noteRate((sample.delivered - this.deliveredAtStart) / (now - this.startedAt));
     this.limited = this.limitedNow;
+    this.mostlyLimited = this.limitedBytes > (sample.delivered - this.deliveredAtStart) * MOSTLY;
     this.begin(now, sample.delivered);
     return true;
   }
@@ -51,6 +60,7 @@ export class Rounds {
     this.startedAt = now;
     this.deliveredAtStart = delivered;
     this.limitedNow = false;
+    this.limitedBytes = 0;
   }
 
   /** The greatest rate of the last `count` rounds. */

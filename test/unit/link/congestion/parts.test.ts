@@ -47,7 +47,7 @@ describe('start-up', () => {
 describe('the delay window', () => {
   /** The window after so many rounds without any queue, of 20 packets first. */
   const grown = (window: DelayWindow, rounds: number): number => {
-    for (let i = 0; i < rounds; i++) window.onRound(40 * MS, 40 * MS, 100 * RATE, 3 * MS, 0);
+    for (let i = 0; i < rounds; i++) window.onRound(40 * MS, 40 * MS, 100 * RATE, 3 * MS, 0, true);
     return window.window / (20 * PACKET);
   };
 
@@ -57,7 +57,7 @@ describe('the delay window', () => {
     expect(grown(early, 8)).toBeGreaterThan(3);
     const proven = new DelayWindow(PACKET);
     proven.begin(20 * PACKET);
-    for (let i = 0; i < 6; i++) proven.onRound(50 * MS, 40 * MS, 100 * RATE, 3 * MS, 20 * PACKET);
+    for (let i = 0; i < 6; i++) proven.onRound(50 * MS, 40 * MS, 100 * RATE, 3 * MS, 20 * PACKET, true);
     proven.enter(20 * PACKET);
     expect(proven.isProven).toBe(true);
     expect(grown(proven, 8)).toBeLessThan(2.5);
@@ -70,7 +70,7 @@ describe('the delay window', () => {
     let rtt = base;
     for (let i = 0; i < 200; i++) {
       const sentBy = window.window;
-      window.onRound(rtt, base, RATE, 3 * MS, 0);
+      window.onRound(rtt, base, RATE, 3 * MS, 0, true);
       rtt = Math.max(base, sentBy / RATE);
     }
     const queue = rtt - base;
@@ -82,7 +82,7 @@ describe('the delay window', () => {
   it('is bounded by the delivery rate where nothing delays: a policer', () => {
     const window = new DelayWindow(PACKET);
     window.enter(20 * PACKET);
-    for (let i = 0; i < 200; i++) window.onRound(40 * MS, 40 * MS, RATE, 3 * MS, 0);
+    for (let i = 0; i < 200; i++) window.onRound(40 * MS, 40 * MS, RATE, 3 * MS, 0, true);
     expect(window.window).toBeLessThanOrEqual(1.5 * RATE * 43 * MS + 4 * PACKET);
   });
 });
