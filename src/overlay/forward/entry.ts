@@ -21,6 +21,7 @@ import {
   SERVICE_REJECTED,
   SERVICE_UNDECIDED,
 } from '../../intercept/flow-cache.js';
+import type { IcmpErrorKind } from '../../intercept/icmp.js';
 import { clampMss } from '../../intercept/mss.js';
 import { FRAGMENT_REFUSED, type FragmentWatch } from '../../intercept/fragments.js';
 import { type InboundFilter, isIcmp } from '../../intercept/inbound.js';
@@ -36,7 +37,7 @@ import {
   SERVICE_RELIABLE,
 } from '../wire/routed.js';
 import type { Beyond } from './beyond.js';
-import { type Counters, INNER_DROPS } from './counters.js';
+import { type Counters, type DropReason, INNER_DROPS } from './counters.js';
 import { Detours } from './detours.js';
 import type { Hops } from './hops.js';
 import type { IcmpWriter } from './icmp-writer.js';
@@ -185,75 +186,80 @@ export class Entry {
 
   /** Whether packet `i` goes over the overlay; what was decided lies in `decided`. */
   private decide(i: number, now: number): boolean {
-    const { read, routes, sourceRoutes, counters, icmp, flows } = this.parts;
-    const { info } = this;
-    const parsed = parsePacket(read.view, read.offset[i]!, read.length[i]!, info);
-    if (parsed !== PARSE_OK) {
-      counters.dropPacket(INNER_DROPS[parsed]!, read, i);
-      return false;
-    }
-    if (info.fragment !== FRAGMENT_NONE && this.parts.fragments.take(now, info) === FRAGMENT_REFUSED) {
-      counters.dropPacket('inner-overlap', read, i);
-      return false;
-    }
-    const owner =
-      info.version === 4
-        ? routes.owner4(info.dst3)
-        : routes.owner6(info.dst0, info.dst1, info.dst2, info.dst3);
-    const destination = owner >= 0 ? routes.destination(owner) : this.exitFor(owner);
+    if (!this.parse(i, now)) return false;
+    const owner = this.ownerOf();
+    const destination = owner >= 0 ? this.parts.routes.destination(owner) : this.exitFor(owner);
     if (!destination && (owner !== NO_OWNER || !this.parts.beyond)) {
-      if (hasManyDestinations(info)) counters.dropPacket('multicast', read, i);
-      else {
-        counters.dropPacket('overlay-absent', read, i);
-        icmp.answer(now, read, i, info, 'host-unreachable');
-      }
+      this.refuseAbsent(i, now);
       return false;
     }
     if (destination && !this.mayBring()) {
-      if (this.fallsBack(i)) return false;
-      counters.dropPacket(hasMartianSource(info) ? 'martian' : 'foreign-source', read, i);
+      if (!this.fallsBack(i)) this.drop(hasMartianSource(this.info) ? 'martian' : 'foreign-source', i);
       return false;
     }
     const flow = this.flowOf(now, destination?.nodeId ?? 0);
+    if (!this.isForOverlay(i, now, flow, destination)) return false;
+    return this.findWay(i, now, flow, destination);
+  }
+
+  /** Reads packet `i` into `info`; false where it is malformed, or a fragment that must not pass. */
+  private parse(i: number, now: number): boolean {
+    const { read, fragments } = this.parts;
+    const { info } = this;
+    const parsed = parsePacket(read.view, read.offset[i]!, read.length[i]!, info);
+    if (parsed !== PARSE_OK) this.drop(INNER_DROPS[parsed]!, i);
+    else if (info.fragment === FRAGMENT_NONE || fragments.take(now, info) !== FRAGMENT_REFUSED) return true;
+    else this.drop('inner-overlap', i);
+    return false;
+  }
+
+  private ownerOf(): number {
+    const { routes } = this.parts;
+    const { version, dst0, dst1, dst2, dst3 } = this.info;
+    return version === 4 ? routes.owner4(dst3) : routes.owner6(dst0, dst1, dst2, dst3);
+  }
+
+  /** Whether the flow's service is one of the overlay's; if not, packet `i` is sent on, or refused, here. */
+  private isForOverlay(
+    i: number,
+    now: number,
+    flow: number,
+    destination: Destination | undefined,
+  ): destination is Destination {
+    const { flows, read, refused } = this.parts;
     const service = flows.service[flow]!;
     if (service !== SERVICE_DIRECT && !destination && this.isWithheld()) {
-      counters.dropPacket('no-path', read, i);
-      icmp.answer(now, read, i, info, 'host-unreachable');
-      return false;
-    }
-    if (service === SERVICE_DIRECT || (!destination && flows.rule[flow]! < 0)) {
+      this.refuse('no-path', i, now, 'host-unreachable');
+    } else if (service === SERVICE_DIRECT || (!destination && flows.rule[flow]! < 0)) {
       flows.count(now, flow, 1, read.length[i]!);
       this.sendOn(i, now);
-      return false;
-    }
-    if (service === SERVICE_REFUSED) {
-      counters.dropPacket('access', read, i);
-      this.parts.refused(now, flows.user[flow]!, REFUSED_OVERLAY);
-      icmp.answer(now, read, i, info, 'prohibited');
-      return false;
-    }
-    if (service === SERVICE_DROPPED || service === SERVICE_REJECTED) {
-      counters.dropPacket('rule', read, i);
-      if (service === SERVICE_REJECTED) icmp.answer(now, read, i, info, 'prohibited');
-      return false;
-    }
+    } else if (service === SERVICE_REFUSED) {
+      refused(now, flows.user[flow]!, REFUSED_OVERLAY);
+      this.refuse('access', i, now, 'prohibited');
+    } else if (service === SERVICE_REJECTED) this.refuse('rule', i, now, 'prohibited');
+    else if (service === SERVICE_DROPPED) this.drop('rule', i);
+    else if (!destination) this.refuse('no-path', i, now, 'host-unreachable');
+    else return true;
+    return false;
+  }
+
+  /** Whether there is a way to `destination` that packet `i` fits. */
+  private findWay(i: number, now: number, flow: number, destination: Destination): boolean {
+    const { read, sourceRoutes, counters, flows } = this.parts;
+    const { info, decided } = this;
+    const service = flows.service[flow]!;
     const next =
-      destination && service === SERVICE_RELIABLE
-        ? this.detours.next(flow, destination)
-        : destination?.next[service];
+      service === SERVICE_RELIABLE ? this.detours.next(flow, destination) : destination.next[service];
     const isSpread =
-      service === SERVICE_REDUNDANT &&
-      destination !== undefined &&
-      sourceRoutes.find(now, destination.nodeId) !== undefined;
-    if (!destination || (!next?.up && !isSpread && !this.waitsForPath(next, service))) {
-      if (destination && this.fallsBack(i)) return false;
-      counters.dropPacket('no-path', read, i);
+      service === SERVICE_REDUNDANT && sourceRoutes.find(now, destination.nodeId) !== undefined;
+    if (!next?.up && !isSpread && !this.waitsForPath(next, service)) {
+      if (this.fallsBack(i)) return false;
       // A link that has just gone down leaves no path only for as long as routing takes to find another.
-      if (!next) icmp.answer(now, read, i, info, 'host-unreachable');
+      if (next) this.drop('no-path', i);
+      else this.refuse('no-path', i, now, 'host-unreachable');
       return false;
     }
     if (next && !isSpread && !this.fits(i, now, next)) return false;
-    const { decided } = this;
     decided.destinations[i] = destination;
     decided.next[i] = next;
     decided.flow[i] = flow;
@@ -261,19 +267,35 @@ export class Entry {
     decided.ttl[i] = info.ttl;
     decided.ecn[i] = info.ecn;
     decided.outer[i] = this.parts.outerClass(info.trafficClass & ~3);
-    counters.watcher?.entered(read, i, destination.nodeId, flows.service[flow]!);
+    counters.watcher?.entered(read, i, destination.nodeId, service);
     return true;
+  }
+
+  private drop(reason: DropReason, i: number): void {
+    this.parts.counters.dropPacket(reason, this.parts.read, i);
+  }
+
+  /** Drops packet `i`, and its sender hears of it. */
+  private refuse(reason: DropReason, i: number, now: number, why: IcmpErrorKind): void {
+    this.drop(reason, i);
+    this.parts.icmp.answer(now, this.parts.read, i, this.info, why);
+  }
+
+  /** The parsed packet goes to an overlay's address that nobody has. */
+  private refuseAbsent(i: number, now: number): void {
+    if (hasManyDestinations(this.info)) this.drop('multicast', i);
+    else this.refuse('overlay-absent', i, now, 'host-unreachable');
   }
 
   /** Whether the parsed packet may go to `next` as large as it is; its sender hears where it may not. A SYN learns how large segments should be. */
   private fits(i: number, now: number, next: Neighbour): boolean {
-    const { read, widths, counters, icmp } = this.parts;
+    const { read, widths, icmp } = this.parts;
     const { info } = this;
     clampMss(read.view, info, widths.room(next), (read.flags[i]! & PACKET_PARTIAL) !== 0);
     const { version, dontFragment } = info;
     const most = widths.refusal(next, segmentSize(read, i), version as 4 | 6, dontFragment);
     if (most === 0) return true;
-    counters.dropPacket('too-big', read, i);
+    this.drop('too-big', i);
     icmp.answer(now, read, i, info, 'too-big', most);
     return false;
   }
@@ -347,13 +369,12 @@ export class Entry {
 
   /** Sends packet `i` by the host's own routes, as a rule says; but the overlay's own addresses mean nothing there. */
   private sendOn(i: number, now: number): void {
-    const { beyond, counters, icmp, read } = this.parts;
+    const { beyond } = this.parts;
     if (beyond && !beyond.staysInside(this.info)) {
       beyond.direct.take(i);
       return;
     }
-    counters.dropPacket('direct-overlay', read, i);
-    icmp.answer(now, read, i, this.info, 'prohibited');
+    this.refuse('direct-overlay', i, now, 'prohibited');
   }
 
   /** Cuts `take[done..taken)` into `out`, as far as it holds them; returns how many packets of the read that were. */
