@@ -25,6 +25,7 @@ import { LANES } from '../overlay/wire/lanes.js';
 import type { PeerStatus } from '../control/api.js';
 import { parseAddress, prefixContains } from '../crypto/identity/address.js';
 import type { Config, Identity } from './config/index.js';
+import { dispatch, type Handlers } from './dispatch.js';
 import { type Endpoint, endpointHost, endpointKey } from './endpoint.js';
 import { type FromWorker, OUTER_DSCP_COPY, type ToWorker } from './messages.js';
 import { MeshFormer } from './mesh-former.js';
@@ -71,6 +72,8 @@ const SENDERS_UNKNOWN =
 /** µs; so that nothing relies on a timer of days. */
 const LONGEST_WAIT = 60_000_000;
 
+const ignore = (): void => undefined;
+
 type EchoListener = (message: Extract<FromWorker, { type: 'echo-reply' | 'echo-error' }>) => void;
 
 export class Agent {
@@ -92,6 +95,37 @@ export class Agent {
   /** Log lines that a stranger can cause. */
   private readonly complaints: TokenBucket;
   private stopping = false;
+  private readonly handlers: Handlers<FromWorker> = {
+    datagram: ({ bytes, endpoint }, now) =>
+      this.perform(this.handshaker.datagram(now, this.parts.clock.wall(), bytes, endpoint)),
+    confirmed: ({ index }, now) => this.perform(this.handshaker.confirmed(now, index)),
+    released: ({ index }) => this.indexes.delete(index),
+    up: ({ peer, rttMicros }) => this.linkUp(peer, rttMicros),
+    down: ({ peer, reason }) => this.linkDown(peer, reason),
+    closed: ({ peer, reason }) => this.closed(peer, reason),
+    measured: ({ peer, measure }) => this.measured(peer, measure),
+    moved: ({ peer, endpoint }) => this.moved(peer, endpoint),
+    usage: (message, now) => this.former.usage(now, message),
+    message: ({ peer, bytes }) => this.message(peer, bytes),
+    'stream-lost': ({ peer }) => this.resynchronise(peer),
+    'route-wanted': ({ node }, now) => {
+      this.redundancy.want(now, node);
+      this.spread();
+    },
+    rekey: ({ peer, endpoint }) => this.rekey(peer, endpoint),
+    'echo-reply': (message) => this.echoes.get(message.reply.id)?.(message),
+    'echo-error': (message) => this.echoes.get(message.id)?.(message),
+    refused: ({ refusal }) => this.noteRefused(refusal),
+    'senders-unknown': ({ message }) => this.parts.log.error({ error: message }, SENDERS_UNKNOWN),
+    // Those that ask the worker hear them.
+    ready: ignore,
+    fatal: ignore,
+    report: ignore,
+    flows: ignore,
+    'flow-set': ignore,
+    captured: ignore,
+    stopped: ignore,
+  };
 
   constructor(private readonly parts: AgentParts) {
     const { identity, clock, ciphers, epoch, random } = parts;
@@ -166,72 +200,7 @@ export class Agent {
   /** A message of the forwarding worker. */
   receive(message: FromWorker): void {
     if (this.stopping) return;
-    switch (message.type) {
-      case 'datagram':
-        this.perform(
-          this.handshaker.datagram(this.now(), this.parts.clock.wall(), message.bytes, message.endpoint),
-        );
-        break;
-      case 'confirmed':
-        this.perform(this.handshaker.confirmed(this.now(), message.index));
-        break;
-      case 'released':
-        this.indexes.delete(message.index);
-        break;
-      case 'up':
-        this.linkUp(message.peer, message.rttMicros);
-        break;
-      case 'down':
-        this.linkDown(message.peer, message.reason);
-        break;
-      case 'closed':
-        this.closed(message.peer, message.reason);
-        break;
-      case 'measured':
-        this.measured(message.peer, message.measure);
-        break;
-      case 'moved':
-        this.moved(message.peer, message.endpoint);
-        break;
-      case 'usage':
-        this.former.usage(this.now(), message);
-        break;
-      case 'message':
-        this.message(message.peer, message.bytes);
-        break;
-      case 'stream-lost':
-        this.resynchronise(message.peer);
-        break;
-      case 'route-wanted':
-        this.redundancy.want(this.now(), message.node);
-        this.spread();
-        break;
-      case 'rekey':
-        this.rekey(message.peer, message.endpoint);
-        break;
-      case 'echo-reply':
-        this.echoes.get(message.reply.id)?.(message);
-        break;
-      case 'echo-error':
-        this.echoes.get(message.id)?.(message);
-        break;
-      case 'refused':
-        this.noteRefused(message.refusal);
-        break;
-      case 'senders-unknown':
-        this.parts.log.error({ error: message.message }, SENDERS_UNKNOWN);
-        break;
-      case 'ready':
-      case 'fatal':
-      case 'report':
-      case 'flows':
-      case 'flow-set':
-      case 'captured':
-      case 'stopped':
-        break;
-      default:
-        message satisfies never;
-    }
+    dispatch(this.handlers, message, this.now());
     this.rearm();
   }
 

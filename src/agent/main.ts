@@ -16,7 +16,7 @@ import { IoError } from '../io/ports.js';
 import { HostInterception, HostSenders, removeSenders } from '../tun/index.js';
 import { hostPlanOf, interceptOptionsOf } from './host-plan.js';
 import { HostKeeper } from './host-keeper.js';
-import { Agent, type Clock } from './agent.js';
+import { Agent, type AgentParts, type Clock } from './agent.js';
 import { HostWatch } from './host-watch.js';
 import { AgentControl } from './agent-control.js';
 import { awaitDetours } from './farewell.js';
@@ -142,25 +142,9 @@ class AgentLife {
     const clock: Clock = { now: () => io.now(), wall: () => Date.now(), schedule };
     const keeper = new HostKeeper(host, node, log, (error) => this.fail(error));
     const intercept = interceptOptionsOf(config, identity);
-    const agent = new Agent({
-      config,
-      identity,
-      clock,
-      log,
-      epoch,
-      random: (size) => randomBytes(size),
-      post: (message, transfer) => worker.port?.post(message, transfer),
-      ciphers: cipherPreference(io),
-      hostAddresses: () => hostAddresses(config.listen.host),
-      setSenders: (question) => this.senders.set(question),
-      setRouted: (to) => keeper.setRouted(to),
-      forgetDirect: () => keeper.forgetDirect(),
-      ...(config.intercept.participants && {
-        known: new KnownNodes(config, identity, clock.wall, (error) =>
-          log.warn({ error: String(error) }, "other nodes' certificates can't be written down"),
-        ),
-      }),
-    });
+    const agent = this.createAgent(clock, epoch, keeper, (message, transfer) =>
+      worker.port?.post(message, transfer),
+    );
     const { port, ready } = await WorkerPort.start(
       {
         self: node.nodeId,
@@ -196,6 +180,29 @@ class AgentLife {
     const names = await this.serveNames(agent, identity, clock);
     control.attach({ agent, port, ready, identity, clock, warnings, names, keeper, log });
     return agent;
+  }
+
+  private createAgent(clock: Clock, epoch: number, keeper: HostKeeper, post: AgentParts['post']): Agent {
+    const { config, identity, io, log } = this;
+    return new Agent({
+      config,
+      identity,
+      clock,
+      log,
+      epoch,
+      post,
+      random: (size) => randomBytes(size),
+      ciphers: cipherPreference(io),
+      hostAddresses: () => hostAddresses(config.listen.host),
+      setSenders: (question) => this.senders.set(question),
+      setRouted: (to) => keeper.setRouted(to),
+      forgetDirect: () => keeper.forgetDirect(),
+      ...(config.intercept.participants && {
+        known: new KnownNodes(config, identity, clock.wall, (error) =>
+          log.warn({ error: String(error) }, "other nodes' certificates can't be written down"),
+        ),
+      }),
+    });
   }
 
   /** Others learn that this node goes, and go round it, before it is gone. */

@@ -24,7 +24,6 @@ import {
 import { elapsed32 } from '../../overlay/wire/sequence.js';
 import type { LinkEvent } from '../../overlay/link/link.js';
 import { LINK_BODY_MAX } from '../../overlay/link/link.js';
-import { ERROR_NO_ROUTE } from '../../overlay/wire/error.js';
 import { PrefixTable } from '../../overlay/route/prefix-table.js';
 import { ForwardingTables } from '../../overlay/route/tables.js';
 import type { Arrival } from '../../overlay/forward/arrival.js';
@@ -38,8 +37,9 @@ import type { OrderedExit } from '../../overlay/forward/ordered-exit.js';
 import type { Routes } from '../../overlay/forward/routes.js';
 import type { Sender } from '../../overlay/forward/sender.js';
 import type { SourceRoutes } from '../../overlay/forward/source-routes.js';
-import type { EchoAnswer, SlowPath } from '../../overlay/forward/slow-path.js';
+import type { EchoAnswer } from '../../overlay/forward/slow-path.js';
 import type { Widths } from '../../overlay/forward/widths.js';
+import { dispatch, type Handlers } from '../dispatch.js';
 import { type Endpoint, readEndpoint, writeEndpoint } from '../endpoint.js';
 import {
   type FromWorker,
@@ -50,6 +50,7 @@ import {
 } from '../messages.js';
 import { createDataPath, type DataPathShell } from './data-path.js';
 import { incomingFlows, linkReport } from './report.js';
+import { Echoes } from './echoes.js';
 import { Capture, watchedTun, watchedUdp } from './capture.js';
 import type { NeighbourEntry, Neighbours } from './neighbours.js';
 import { Reachability } from './reachability.js';
@@ -74,7 +75,6 @@ export class ForwardingWorker implements DataPathShell {
   private readonly sourceRoutes: SourceRoutes;
   private readonly entry: Entry;
   private readonly arrival: Arrival;
-  private readonly slow: SlowPath;
   private readonly widths: Widths;
   private readonly hops: Hops;
   private readonly exit: OrderedExit;
@@ -91,8 +91,39 @@ export class ForwardingWorker implements DataPathShell {
   private readonly timer: MicroTimer;
   private armed = Infinity;
   private sendErrors = 0;
-  /** Echoes that wait for an answer or a refusal, by destination and sequence, which would name them. */
-  private readonly echoes = new Map<string, { id: number; number: number; sentAt: number }>();
+  private readonly echoes: Echoes;
+
+  private readonly handlers: Handlers<ToWorker> = {
+    datagram: (message) => this.sendDatagram(message),
+    session: ({ grant }, now) => {
+      this.neighbours.install(now, grant);
+      this.resolve(now);
+    },
+    'revoke-session': ({ index }) => this.neighbours.revoke(index),
+    message: ({ peer, bytes }) => this.sendMessage(peer, bytes),
+    tables: ({ buffers }, now) => {
+      this.routes.install(new ForwardingTables(buffers));
+      this.reroute(now);
+    },
+    'source-routes': ({ routes }) => this.sourceRoutes.install(routes),
+    rules: (message) => this.followRules(message),
+    split: ({ splits }) => (this.widths.splits = splits),
+    withheld: ({ buffers }) => (this.entry.withheld = PrefixTable.from(buffers)),
+    'outer-dscp': ({ dscp }) => (this.outerDscp = dscp),
+    flows: (message, now) => this.listFlows(now, message),
+    'flow-set': ({ id, match, service }) =>
+      this.ports.post({ type: 'flow-set', id, flows: this.flows.set(match, service) }),
+    'host-changed': ({ running }, now) => this.hostChanged(now, running),
+    suspect: ({ peer }, now) => this.suspect(now, peer),
+    forget: ({ peer, reason }, now) => this.forget(now, peer, reason),
+    usage: (_, now) => this.tellUsage(now),
+    paths: (message, now) => this.givePaths(now, message),
+    echo: (message, now) => this.echoes.send(now, message),
+    capture: ({ id, filter, wallOffset }) => this.capture.begin(id, filter, wallOffset),
+    'capture-end': ({ id }) => this.capture.end(id),
+    report: ({ id }, now) => this.ports.post({ type: 'report', id, report: this.report(now) }),
+    stop: (_, now) => this.stop(now),
+  };
 
   private readonly ports: WorkerPorts;
   private readonly capture: Capture;
@@ -112,7 +143,7 @@ export class ForwardingWorker implements DataPathShell {
     this.sourceRoutes = path.sourceRoutes;
     this.entry = path.entry;
     this.arrival = path.arrival;
-    this.slow = path.slow;
+    this.echoes = new Echoes(options.self, path.slow, ports.post);
     this.widths = path.widths;
     this.control = path.control;
     this.sender = path.sender;
@@ -153,86 +184,8 @@ export class ForwardingWorker implements DataPathShell {
   /** One message of the main thread. */
   receive(message: ToWorker): void {
     const now = this.ports.io.now();
-    switch (message.type) {
-      case 'datagram':
-        this.sendDatagram(message);
-        break;
-      case 'session':
-        this.neighbours.install(now, message.grant);
-        this.resolve(now);
-        break;
-      case 'revoke-session':
-        this.neighbours.revoke(message.index);
-        break;
-      case 'message':
-        this.sendMessage(message.peer, message.bytes);
-        break;
-      case 'tables':
-        this.routes.install(new ForwardingTables(message.buffers));
-        this.reroute(now);
-        break;
-      case 'source-routes':
-        this.sourceRoutes.install(message.routes);
-        break;
-      case 'rules':
-        this.followRules(message);
-        break;
-      case 'split':
-        this.widths.splits = message.splits;
-        break;
-      case 'withheld':
-        this.entry.withheld = PrefixTable.from(message.buffers);
-        break;
-      case 'outer-dscp':
-        this.outerDscp = message.dscp;
-        break;
-      case 'flows':
-        this.listFlows(now, message);
-        break;
-      case 'flow-set':
-        this.ports.post({
-          type: 'flow-set',
-          id: message.id,
-          flows: this.flows.set(message.match, message.service),
-        });
-        break;
-      case 'host-changed':
-        this.reachability.hostChanged(now, message.running, (neighbour, events) => {
-          this.follow(now, neighbour, events);
-        });
-        for (const neighbour of this.neighbours.byId.values()) this.neighbours.touch(neighbour);
-        break;
-      case 'suspect':
-        this.suspect(now, message.peer);
-        break;
-      case 'forget':
-        this.forget(now, message.peer, message.reason);
-        break;
-      case 'usage':
-        this.tellUsage(now);
-        break;
-      case 'paths':
-        this.givePaths(now, message);
-        break;
-      case 'echo':
-        this.sendEcho(now, message);
-        break;
-      case 'capture':
-        this.capture.begin(message.id, message.filter, message.wallOffset);
-        break;
-      case 'capture-end':
-        this.capture.end(message.id);
-        break;
-      case 'report':
-        this.ports.post({ type: 'report', id: message.id, report: this.report(now) });
-        break;
-      case 'stop':
-        this.stop(now);
-        return;
-      default:
-        message satisfies never;
-    }
-    this.afterInput();
+    dispatch(this.handlers, message, now);
+    if (message.type !== 'stop') this.afterInput();
   }
 
   // --- what the data path asks of its shell ---
@@ -285,22 +238,11 @@ export class ForwardingWorker implements DataPathShell {
   }
 
   echoAnswered(answer: EchoAnswer): void {
-    const { identifier: id, number, from, rttMicros, there, back, ttl } = answer;
-    const asked = [...this.echoes].find(([, echo]) => echo.id === id && echo.number === number);
-    if (!asked) return;
-    this.echoes.delete(asked[0]);
-    const reply = { id, number, from, rttMicros, forward: [...there], back: [...back], ttl };
-    this.ports.post({ type: 'echo-reply', reply });
+    this.echoes.answered(answer);
   }
 
   echoRefused(destination: number, sequence: number, from: number, code: number): void {
-    const key = echoKey(destination, sequence);
-    const echo = this.echoes.get(key);
-    if (!echo) return;
-    this.echoes.delete(key);
-    const { id, number, sentAt } = echo;
-    const rttMicros = this.ports.io.now() - sentAt;
-    this.ports.post({ type: 'echo-error', id, number, from, code, rttMicros });
+    this.echoes.refused(this.ports.io.now(), destination, sequence, from, code);
   }
 
   refused(now: number, user: number, what: number): void {
@@ -527,17 +469,11 @@ export class ForwardingWorker implements DataPathShell {
     this.neighbours.touch(neighbour);
   }
 
-  private sendEcho(now: number, message: Extract<ToWorker, { type: 'echo' }>): void {
-    const { id, number, destination, ttl } = message;
-    const sequence = this.slow.sendEcho(now, destination, id, number, ttl);
-    if (sequence < 0) this.refuseEcho(id, number);
-    else {
-      this.echoes.set(echoKey(destination, sequence), { id, number, sentAt: now });
-      for (const old of this.echoes.keys()) {
-        if (this.echoes.size <= sizes.ECHOES_KEPT) break;
-        this.echoes.delete(old);
-      }
-    }
+  private hostChanged(now: number, running: Uint32Array[]): void {
+    this.reachability.hostChanged(now, running, (neighbour, events) => {
+      this.follow(now, neighbour, events);
+    });
+    for (const neighbour of this.neighbours.byId.values()) this.neighbours.touch(neighbour);
   }
 
   private suspect(now: number, peer: number): void {
@@ -545,11 +481,6 @@ export class ForwardingWorker implements DataPathShell {
     if (!neighbour) return;
     neighbour.link.suspect(now, true);
     this.neighbours.touch(neighbour);
-  }
-
-  private refuseEcho(id: number, number: number): void {
-    const from = this.options.self;
-    this.ports.post({ type: 'echo-error', id, number, from, code: ERROR_NO_ROUTE, rttMicros: 0 });
   }
 
   private forget(now: number, peer: number, reason: CloseReason = 'stopping'): void {
@@ -633,9 +564,4 @@ export class ForwardingWorker implements DataPathShell {
     };
     return { links, counters, drops: this.counters.drops(), refusals: this.refusals.list() };
   }
-}
-
-/** Sequences count per destination. */
-function echoKey(destination: number, sequence: number): string {
-  return `${destination} ${sequence}`;
 }
