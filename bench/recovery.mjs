@@ -10,11 +10,9 @@
  * does; --apart measures one after the other.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { checkRows, writeResults } from './lib/results.mjs';
-import { printTable } from './lib/table.mjs';
+import { chosen, needRoot, runParts } from './lib/parts.mjs';
 import { blackhole } from './recovery/parts/blackhole.mjs';
 import { bulk } from './recovery/parts/bulk.mjs';
 import { fairness } from './recovery/parts/fairness.mjs';
@@ -74,46 +72,9 @@ async function writePlots(plots) {
     await writeFile(join(resultsFolder, `recovery-${plot.name}.svg`), delayPlot(plot));
 }
 
-function chosenParts() {
-  const names = options.only?.split(',') ?? PARTS.map(({ name }) => name);
-  const strange = names.find((name) => !PARTS.some((part) => part.name === name));
-  const possible = PARTS.filter(({ needsAgents }) => !needsAgents || options.side !== 'kernel');
-  if (strange === undefined) return possible.filter(({ name }) => names.includes(name));
-  console.error(
-    `recovery: there is no part "${strange}"; parts are ${PARTS.map(({ name }) => name).join(', ')}`,
-  );
-  process.exit(2);
-}
-
-if (process.getuid() !== 0) {
-  console.error('recovery: making network namespaces needs root: run "sudo make bench-recovery"');
-  process.exit(1);
-}
-const [busy] = loadavg();
-if (busy > 0.5)
-  console.error(`recovery: this machine is busy (load ${busy.toFixed(1)}): delays will show it`);
-const results = {};
-const checks = [];
-const failed = [];
-for (const { name, title, run } of chosenParts()) {
-  console.log(`\n== ${title} (--only ${name}) ==\n`);
-  try {
-    const part = await run(context);
-    printTable(part.table);
-    await writePlots(part.plots ?? []);
-    results[name] = part.data;
-    checks.push(...part.checks.map((each) => ({ part: name, ...each })));
-  } catch (error) {
-    console.error(`${name}: ${error.message}`);
-    failed.push(name);
-  }
-}
-if (checks.length > 0) {
-  console.log();
-  printTable(checkRows(checks));
-}
-await writeResults('recovery', { options, loadBefore: busy, results, checks, failed });
-if (failed.length > 0) {
-  console.log(`\ncould not be measured: ${failed.join(', ')}`);
-  process.exitCode = 1;
-}
+needRoot('recovery');
+const possible = PARTS.filter(({ needsAgents }) => !needsAgents || options.side !== 'kernel');
+const names = PARTS.map(({ name }) => name);
+const wanted = chosen('recovery', 'part', options.only, names);
+const parts = possible.filter(({ name }) => wanted.includes(name));
+await runParts('recovery', parts, context, options, writePlots);

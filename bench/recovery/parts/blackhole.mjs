@@ -104,19 +104,23 @@ export const blackhole = {
       const result = judged(samples);
       const roles = ['sender (a)', 'relay (b)'];
       return {
-        table: [
-          ['resident, MiB', 'before', 'silent', 'after', 'growth'],
-          ...result.memory.map(({ name, ...mib }) => [
-            name,
-            ...Object.values(mib).map((each) => each.toFixed(0)),
-          ]),
-          [
-            'delivered, Mbit/s',
-            result.usualMbps.toFixed(1),
-            result.silentMbps.toFixed(1),
-            result.afterMbps.toFixed(1),
-            '',
-          ],
+        tables: [
+          {
+            rows: [
+              ['resident, MiB', 'before', 'silent', 'after', 'growth'],
+              ...result.memory.map(({ name, ...mib }) => [
+                name,
+                ...Object.values(mib).map((each) => each.toFixed(0)),
+              ]),
+              [
+                'delivered, Mbit/s',
+                result.usualMbps.toFixed(1),
+                result.silentMbps.toFixed(1),
+                result.afterMbps.toFixed(1),
+                '',
+              ],
+            ],
+          },
         ],
         checks: [
           ...roles.map((role, i) =>

@@ -30,13 +30,17 @@ export const bulk = {
   async run(context) {
     const results = await context.bySide(SIDES, (side) => measureSide(context, side));
     return {
-      table: [
-        ['', ...LOSSES.map((loss) => `loss ${lossText(loss)}, Mbit/s`), 'kept'],
-        ...results.map(({ name, mbps, kept }) => [
-          name,
-          ...mbps.map((each) => each.toFixed(2)),
-          `${(100 * kept).toFixed(0)} %`,
-        ]),
+      tables: [
+        {
+          rows: [
+            ['', ...LOSSES.map((loss) => `loss ${lossText(loss)}, Mbit/s`), 'kept'],
+            ...results.map(({ name, mbps, kept }) => [
+              name,
+              ...mbps.map((each) => each.toFixed(2)),
+              `${(100 * kept).toFixed(0)} %`,
+            ]),
+          ],
+        },
       ],
       checks: results
         .filter(({ agent }) => agent !== false)

@@ -47,13 +47,17 @@ export const fairness = {
       results.push(...(await context.bySide(SIDES, (side) => measureCase(context, side, each))));
     }
     return {
-      table: [
-        ['', 'Mbit/s', 'outside flow, Mbit/s', 'share'],
-        ...results.map((each) => [
-          `${caseName(each)}: ${each.name}`,
-          ...[each.own, each.outside].map((mbps) => mbps.toFixed(2)),
-          `${each.percent.toFixed(0)} %`,
-        ]),
+      tables: [
+        {
+          rows: [
+            ['', 'Mbit/s', 'outside flow, Mbit/s', 'share'],
+            ...results.map((each) => [
+              `${caseName(each)}: ${each.name}`,
+              ...[each.own, each.outside].map((mbps) => mbps.toFixed(2)),
+              `${each.percent.toFixed(0)} %`,
+            ]),
+          ],
+        },
       ],
       checks: results
         .filter(({ agent }) => agent !== false)

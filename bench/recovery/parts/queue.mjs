@@ -60,15 +60,19 @@ export const queue = {
     const results = sides.flat();
     const own = results.filter(({ agent }) => agent !== false);
     return {
-      table: [
-        ['', 'queue, median ms', 'p99 ms', 'rate used', 'goodput, Mbit/s'],
-        ...results.map((each) => [
-          `${each.name}, loss ${each.percent} %`,
-          each.queueMedianMs.toFixed(1),
-          each.queueP99Ms.toFixed(1),
-          `${(100 * each.used).toFixed(1)} %`,
-          each.mbps.toFixed(2),
-        ]),
+      tables: [
+        {
+          rows: [
+            ['', 'queue, median ms', 'p99 ms', 'rate used', 'goodput, Mbit/s'],
+            ...results.map((each) => [
+              `${each.name}, loss ${each.percent} %`,
+              each.queueMedianMs.toFixed(1),
+              each.queueP99Ms.toFixed(1),
+              `${(100 * each.used).toFixed(1)} %`,
+              each.mbps.toFixed(2),
+            ]),
+          ],
+        },
       ],
       checks: own.flatMap((each) => [
         check(`loss ${each.percent} %: queue, p99`, each.queueP99Ms, { most: 10, unit: ' ms' }),

@@ -86,15 +86,19 @@ export const realtime = {
     const losses = all.filter((loss) => context.isWanted({ kbps: KBPS, loss }));
     const flows = (await context.bySide(SIDES, (side) => measureSide(context, side, losses))).flat();
     return {
-      table: [
-        ['', 'average, ms', 'p99, ms', 'max, ms', 'lost', '> 70 ms or lost', 'twice', 'link ÷ payload'],
-        ...losses
-          .map(lossText)
-          .flatMap((loss) =>
-            flows
-              .filter((flow) => flow.loss === loss)
-              .map(({ name, summary: own }) => [`loss ${loss}: ${name}`, ...cells(own)]),
-          ),
+      tables: [
+        {
+          rows: [
+            ['', 'average, ms', 'p99, ms', 'max, ms', 'lost', '> 70 ms or lost', 'twice', 'link ÷ payload'],
+            ...losses
+              .map(lossText)
+              .flatMap((loss) =>
+                flows
+                  .filter((flow) => flow.loss === loss)
+                  .map(({ name, summary: own }) => [`loss ${loss}: ${name}`, ...cells(own)]),
+              ),
+          ],
+        },
       ],
       checks: [
         ...checksOf(flows),

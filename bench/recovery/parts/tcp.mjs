@@ -79,11 +79,18 @@ export const tcp = {
       'lost on c–d',
     ];
     return {
-      table: [
-        head,
-        ...points.flatMap((point, p) =>
-          sides.map(({ name, results }) => [`${pointName(point)}: ${name}`, ...cells(results[p].summary)]),
-        ),
+      tables: [
+        {
+          rows: [
+            head,
+            ...points.flatMap((point, p) =>
+              sides.map(({ name, results }) => [
+                `${pointName(point)}: ${name}`,
+                ...cells(results[p].summary),
+              ]),
+            ),
+          ],
+        },
       ],
       checks: points.flatMap((point, p) =>
         sides.flatMap(({ agent, results }) => (agent === false ? [] : checksOf(point, results[p].summary))),

@@ -55,14 +55,18 @@ export const thin = {
   async run(context) {
     const results = await context.bySide(SIDES, (side) => measureSide(context, side));
     return {
-      table: [
-        ['', 'alone, median ms', 'beside bulk, median ms', 'p99 ms', 'p99 added, ms', 'bulk, Mbit/s'],
-        ...results.map(({ name, aloneMedianMs, beside, addedP99Ms, bulkMbps }) => [
-          name,
-          ...[aloneMedianMs, beside.medianMs, beside.p99Ms, addedP99Ms, bulkMbps].map((each) =>
-            each.toFixed(2),
-          ),
-        ]),
+      tables: [
+        {
+          rows: [
+            ['', 'alone, median ms', 'beside bulk, median ms', 'p99 ms', 'p99 added, ms', 'bulk, Mbit/s'],
+            ...results.map(({ name, aloneMedianMs, beside, addedP99Ms, bulkMbps }) => [
+              name,
+              ...[aloneMedianMs, beside.medianMs, beside.p99Ms, addedP99Ms, bulkMbps].map((each) =>
+                each.toFixed(2),
+              ),
+            ]),
+          ],
+        },
       ],
       checks: results
         .filter(({ agent }) => agent !== false)
