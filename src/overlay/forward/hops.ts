@@ -241,9 +241,16 @@ export class Hops {
   }
 
   /** The neighbour acknowledges what it got of ours. */
-  acknowledge(now: number, neighbour: Neighbour, view: DataView, at: number, length: number): void {
+  acknowledge(
+    now: number,
+    neighbour: Neighbour,
+    view: DataView,
+    at: number,
+    length: number,
+    waited: number,
+  ): void {
     this.now = now;
-    neighbour.hop?.outbound.acknowledge(now, view, at, length);
+    neighbour.hop?.outbound.acknowledge(now, view, at, length, waited);
     this.parts.touch(neighbour);
   }
 

@@ -28,6 +28,7 @@ class Rounds {
     this.controller.onAck(this.now, {
       ackedBytes: bytes,
       rtt,
+      pathRtt: rtt,
       newestSentAt: sentAt,
       bytesInFlight: 0,
       delivered: this.delivered,
@@ -127,6 +128,7 @@ describe('the congestion controller', () => {
             controller.onAck(now, {
               ackedBytes: bytes,
               rtt,
+              pathRtt: rtt,
               newestSentAt,
               bytesInFlight: bytes,
               delivered: delivered + bytes,
