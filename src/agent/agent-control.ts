@@ -59,7 +59,7 @@ interface Attached {
   warnings: string[];
   /** Where names are served. */
   names: NameServer | undefined;
-  keeper: Pick<HostKeeper, 'finding'>;
+  keeper: Pick<HostKeeper, 'finding' | 'droppedToMany'>;
   log: Logger;
 }
 
@@ -107,10 +107,10 @@ export class AgentControl implements AgentApi {
   }
 
   async status(): Promise<Status> {
-    const { agent, ready, identity, warnings, clock, port, names } = this.parts();
+    const { agent, ready, identity, warnings, clock, port, names, keeper } = this.parts();
     const { node } = agent;
     const peers = agent.peers.all();
-    const report = await port.report();
+    const [report, toMany] = await Promise.all([port.report(), keeper.droppedToMany()]);
     const secondsLeft = Math.floor((node.notAfter - clock.wall()) / 1000);
     return {
       ready: this.ready,
@@ -133,7 +133,7 @@ export class AgentControl implements AgentApi {
         configured: peers.filter(({ configured }) => configured).length,
         connected: peers.filter(({ state }) => state === 'connected').length,
       },
-      counters: counted(report, agent),
+      counters: counted(report, agent, toMany),
       refusals: this.refused(report.refusals),
       warnings: [...warnings, ...expiryWarning(secondsLeft), ...agent.router.troubles],
     };
@@ -401,8 +401,8 @@ function prefixTexts(certificate: { addresses: readonly object[]; routes: readon
   ];
 }
 
-function counted({ counters: c, drops }: WorkerReport, agent: Agent): Status['counters'] {
-  const occurred = Object.entries({ ...drops, ...agent.drops }).filter(([, n]) => n > 0);
+function counted({ counters: c, drops }: WorkerReport, agent: Agent, toMany: number): Status['counters'] {
+  const occurred = Object.entries({ ...drops, ...agent.drops, 'rule-many': toMany }).filter(([, n]) => n > 0);
   return {
     tunIn: { packets: c['tunReadPackets'], bytes: c['tunReadBytes'] },
     tunOut: { packets: c['tunWrittenPackets'], bytes: c['tunWrittenBytes'] },

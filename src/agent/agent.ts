@@ -11,7 +11,7 @@ import { addressTable, destinationsOf } from './destinations.js';
 import type { KnownNodes } from './known-nodes.js';
 import { asksWhoSends } from '../intercept/access.js';
 import type { Refusal } from '../intercept/refusals.js';
-import { type Destinations, senderGroup, type SenderQuestion } from '../tun/index.js';
+import { type Destinations, type ManyQuestion, senderGroup, type SenderQuestion } from '../tun/index.js';
 import { userName } from './config/accounts.js';
 import { cgroupsOf, type NodeGroups, nodeGroupsOf } from '../intercept/rules.js';
 import { TokenBucket } from '../rate-limit/token-bucket.js';
@@ -63,6 +63,8 @@ export interface AgentParts {
   hostAddresses: () => readonly string[];
   /** Whether somebody asks who sends what. */
   setSenders?: (question: SenderQuestion | undefined) => void;
+  /** The rules, for what goes to many hosts; absent where not everything is captured. */
+  setMany?: (question: ManyQuestion) => void;
 }
 
 export const REFUSED_LINE = 'refused to a user of this host';
@@ -243,6 +245,7 @@ export class Agent {
     const { intercept, services, access, tun } = this.parts.config;
     const { rules, inbound } = intercept;
     this.groups = JSON.stringify(groups);
+    this.parts.setMany?.({ rules, self: this.node.nodeId, groups });
     this.parts.post({
       type: 'rules',
       rules,

@@ -52,6 +52,11 @@ export class HostKeeper {
       .catch((error: unknown) => this.log.error({ error: String(error) }, 'direct flows'));
   }
 
+  /** Packets to many hosts that rules dropped, which the worker doesn't meet; 0 where nft can't be asked. */
+  droppedToMany(): Promise<number> {
+    return this.host.droppedToMany().catch(() => 0);
+  }
+
   /** What fights with the agent over the same rules and tables; undefined where nothing did so far. */
   finding(): Finding | undefined {
     if (this.mendings === 0) return undefined;

@@ -13,7 +13,7 @@ import { ControlGuard } from '../control/guard.js';
 import { ControlServer } from '../control/server.js';
 import type { Cipher, Io } from '../io/ports.js';
 import { IoError } from '../io/ports.js';
-import { HostInterception, HostSenders, removeSenders } from '../tun/index.js';
+import { HostInterception, HostMany, HostSenders, removeSenders } from '../tun/index.js';
 import { hostPlanOf, interceptOptionsOf } from './host-plan.js';
 import { HostKeeper } from './host-keeper.js';
 import { Agent, type AgentParts, type Clock } from './agent.js';
@@ -141,8 +141,11 @@ class AgentLife {
     const worker: { port?: WorkerPort } = {};
     const clock: Clock = { now: () => io.now(), wall: () => Date.now(), schedule };
     const keeper = new HostKeeper(host, node, log, (error) => this.fail(error));
+    const many = new HostMany(host, (error) =>
+      log.error({ error: String(error) }, 'rules about multicast and broadcast'),
+    );
     const intercept = interceptOptionsOf(config, identity);
-    const agent = this.createAgent(clock, epoch, keeper, (message, transfer) =>
+    const agent = this.createAgent(clock, epoch, keeper, many, (message, transfer) =>
       worker.port?.post(message, transfer),
     );
     const { port, ready } = await WorkerPort.start(
@@ -165,6 +168,7 @@ class AgentLife {
     this.undo.push(() => port.stop());
     this.undo.push(() => host.revert());
     this.undo.push(() => this.senders.close());
+    this.undo.push(() => many.close());
     this.undo.push(() => this.leave(agent, port));
     const plan = hostPlanOf(config, identity);
     const { warnings } = await host.apply(plan.routing, plan.nft);
@@ -182,7 +186,13 @@ class AgentLife {
     return agent;
   }
 
-  private createAgent(clock: Clock, epoch: number, keeper: HostKeeper, post: AgentParts['post']): Agent {
+  private createAgent(
+    clock: Clock,
+    epoch: number,
+    keeper: HostKeeper,
+    many: HostMany,
+    post: AgentParts['post'],
+  ): Agent {
     const { config, identity, io, log } = this;
     return new Agent({
       config,
@@ -195,6 +205,7 @@ class AgentLife {
       ciphers: cipherPreference(io),
       hostAddresses: () => hostAddresses(config.listen.host),
       setSenders: (question) => this.senders.set(question),
+      ...(config.intercept.mode === 'full' && { setMany: (question) => many.set(question) }),
       setRouted: (to) => keeper.setRouted(to),
       forgetDirect: () => keeper.forgetDirect(),
       ...(config.intercept.participants && {

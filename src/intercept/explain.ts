@@ -2,12 +2,14 @@
  * What the agent would do with a packet, and why, for people. The decisions are those of the way in (`src/overlay/forward/entry.ts`) over the
  * same rules; where that knows paths, this knows certificates at most. Pure.
  *
- *   to this host itself ── never leaves                      to one link alone ── never enters
+ *   to this host itself ── never leaves                      link-local ── never enters
+ *   to many hosts ── split: never enters                     full: never enters, but is dropped where rules say so (src/tun/many-plan.ts)
  *   to a node ── rules ── overlay, direct, drop …            to nobody of the overlay ── refused
  *   to anyone else ── split: never enters                    full: rules, the exit, else direct
  */
 import { hasManyDestinations, isLinkLocal, isLoopback } from './address.js';
-import type { PacketInfo } from './packet.js';
+import { isLinkProtocol } from './link-protocols.js';
+import { type PacketInfo, PROTOCOL_ICMPV6 } from './packet.js';
 import { RuleQuestion } from './rule-question.js';
 import type { RuleInput, Verdict } from './rules.js';
 import { ORIGIN_DEFAULT, ORIGIN_DSCP, SERVICE_NAMES } from './services.js';
@@ -26,6 +28,8 @@ export type AddressOwner =
   | { readonly kind: 'outside' };
 
 export interface World {
+  /** This node's id. */
+  readonly selfId: number;
   readonly mode: 'split' | 'full';
   /** Node that carries traffic to outside addresses. */
   readonly exit: string | undefined;
@@ -34,6 +38,8 @@ export interface World {
   readonly ownerOf: (version: number, words: readonly number[]) => AddressOwner;
   /** Whether it lies in one of the overlay's own prefixes, which no other network can reach. */
   readonly isInside: (version: number, words: readonly number[]) => boolean;
+  /** Whether it is the broadcast address of one of the host's IPv4 networks. */
+  readonly isBroadcast: (words: readonly number[]) => boolean;
   /** Rules and access. */
   readonly judge: (input: RuleInput) => Verdict;
 }
@@ -70,9 +76,10 @@ export function explainPacket(world: World, info: PacketInfo, who: Who): Explana
     const why = isForeign ? `comes from ${from.name} for this host` : 'is for this host itself';
     return { outcome: 'untouched', why, ...(to.kind === 'node' && { prefix: to.prefix }) };
   }
-  if (hasManyDestinations(info) || isLinkLocal(dst0, dst1, dst2, dst3)) {
-    return { outcome: 'untouched', why: 'is for one link alone: broadcast, multicast or link-local' };
-  }
+  if (hasManyDestinations(info) || (version === 4 && world.isBroadcast(destination)))
+    return toMany(world, info, who, from);
+  if (isLinkLocal(dst0, dst1, dst2, dst3))
+    return { outcome: 'untouched', why: 'is for one link alone: link-local' };
   if (to.kind === 'nobody') {
     const why = `no known certificate has the address, which lies in the overlay's ${to.prefix}: host unreachable`;
     return { outcome: 'reject', prefix: to.prefix, why };
@@ -82,6 +89,27 @@ export function explainPacket(world: World, info: PacketInfo, who: Who): Explana
     ? { outcome: 'untouched', why: "none of the overlay's prefixes: never meets the agent in mode split" }
     : toOutside(world, info, who, from);
 }
+
+function toMany(world: World, info: PacketInfo, who: Who, from: AddressOwner): Explanation {
+  if (world.mode === 'split') return { outcome: 'untouched', why: MANY };
+  if (from.kind === 'node' && !from.isSelf) return { outcome: 'untouched', why: `comes from ${from.name}` };
+  const asked = questionOf(info, who, world.selfId, 0);
+  if (isLinkProtocol(asked.version, asked.protocol, asked.destinationPort))
+    return { outcome: 'untouched', why: 'rules never touch DHCP and group membership' };
+  const { do: verdict, rule } = world.judge(asked);
+  const ruled = rule < 0 ? {} : { rule };
+  if (verdict === 'drop' || verdict === 'reject') {
+    const passing = info.protocol === PROTOCOL_ICMPV6 ? '; neighbour discovery and MLD pass' : '';
+    const why = `a rule matches; nobody is told, as it is for many hosts${passing}`;
+    return { outcome: 'drop', ...ruled, why };
+  }
+  if (rule < 0) return { outcome: 'untouched', why: `${MANY}, and no rule drops it` };
+  if (verdict === 'direct') return { outcome: 'direct', ...ruled, why: 'a rule matches' };
+  const why = "the overlay doesn't carry multicast and broadcast yet: they leave as without the agent";
+  return { outcome: 'direct', ...ruled, why };
+}
+
+const MANY = 'is for one link alone: broadcast or multicast';
 
 function toNode(
   world: World,

@@ -3,6 +3,7 @@
  * every single case of a rule (one of its destinations, one of its ports …) lies within one earlier rule; what only several together
  * take of a single case isn't found.
  */
+import { isBroadcast, isMulticast } from './address.js';
 import type { PortRange } from './rule-index.js';
 import {
   inPrefix,
@@ -39,6 +40,19 @@ export function findDeadRules(rules: readonly { match: RuleMatch }[], context: C
     const by = takers(rules.slice(0, rule), match);
     return by ? [{ rule, by, why: 'everything that it matches' }] : [];
   });
+}
+
+/** Whether it names destinations, all of them multicast or the limited broadcast. */
+export function meansManyOnly({ to }: RuleMatch): boolean {
+  const isMany = (end: End) => 'words' in end && isManyPrefix(end);
+  return to !== undefined && to.every(isMany);
+}
+
+/** 224.0.0.0/4, ff00::/8 or 255.255.255.255, or what lies within. */
+function isManyPrefix({ version, words, bits }: RulePrefix): boolean {
+  return (
+    (bits >= (version === 4 ? 100 : 8) && isMulticast(...words)) || (bits === 128 && isBroadcast(...words))
+  );
 }
 
 function nonsenseOf({ to, from }: RuleMatch, { self, inbound }: CheckContext): string | undefined {

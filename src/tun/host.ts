@@ -3,7 +3,8 @@
  *
  * 1. `prepare`, before the device exists: nobody has its name, and what a killed agent left under it goes.
  * 2. `apply`, with the device just created: link, addresses, routes, and the rule last.
- * 3. `setRouted`, as other nodes' subnets and real addresses come and go; `forgetDirect`, as rules change; `mend`, after others meddled.
+ * 3. `setRouted`, as other nodes' subnets and real addresses come and go; `setMany` and `forgetDirect`, as rules change; `mend`, after others
+ *    meddled.
  * 4. `revert`, before the device is closed.
  */
 import { HostError, explain, ipRunner, runBatch, type IpOptions, type IpResult, type RunIp } from './ip.js';
@@ -17,8 +18,9 @@ import {
   NOTHING_THERE,
 } from './listing.js';
 import { participantsOf } from './native-route.js';
-import { loadNft, nftRunner, nftTableExists, removeNftTable, type RunNft } from './nft.js';
-import { nftTable, planForgetDirect, planNft, type NftInput } from './nft-plan.js';
+import { loadNft, nftRunner, nftTableExists, readCounter, removeNftTable, type RunNft } from './nft.js';
+import { MANY_COUNTER, type ManyLines } from './many-plan.js';
+import { nftTable, planForgetDirect, planManyAnew, planNft, type NftInput } from './nft-plan.js';
 import {
   ROUTE_PROTOCOL,
   SUPPRESS_PRIORITY,
@@ -141,6 +143,27 @@ export class HostInterception {
     return this.#inTurn(async () => {
       if (this.#nft?.capture !== undefined) await loadNft(this.tools.nft, planForgetDirect(this.tunName));
     });
+  }
+
+  /** Changes what is said of packets to many hosts, where packets are captured. Rejects with HostError; then what was in force stays. */
+  setMany(many: ManyLines): Promise<void> {
+    return this.#inTurn(async () => {
+      const before = this.#nft;
+      if (this.#input === undefined || before?.capture === undefined) return;
+      this.#nft = { ...before, capture: { ...before.capture, many } };
+      try {
+        const mended = await this.#mendNft();
+        if (mended.length === 0) await loadNft(this.tools.nft, planManyAnew(this.tunName, many));
+      } catch (error) {
+        this.#nft = before;
+        throw error;
+      }
+    });
+  }
+
+  /** Packets to many hosts that rules dropped, since nftables have our table. */
+  async droppedToMany(): Promise<number> {
+    return this.#nft?.capture === undefined ? 0 : readCounter(this.tools.nft, this.tunName, MANY_COUNTER);
   }
 
   /** Puts back what others took away. Returns a line for each thing; rejects with HostError, 'no-device' where the device has gone. */

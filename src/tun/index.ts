@@ -10,12 +10,14 @@
  *   host.ts          applies a plan, changes and mends it, takes everything back, also what a killed agent left
  *   watch.ts         says when others changed routes, rules or interfaces
  *   sender-plan.ts, senders.ts  have nftables say who sends what
+ *   many-plan.ts, many.ts  have nftables judge what goes to many hosts
  *
  * The agent's lifecycle calls `prepare` before the device exists, `apply` once it does, `revert` before it goes; `causeway
  * down` and `ExecStopPost` call `removeLeftovers`. Nothing here sees a packet, and no other folder changes routes or rules.
  */
 export { HostError, type HostErrorCode } from './ip.js';
 export { HostSenders, removeSenders, type SenderQuestion } from './senders.js';
+export { HostMany, type ManyQuestion } from './many.js';
 export { planSenders, senderGroup, senderTable } from './sender-plan.js';
 export { HostInterception, hostTools, removeLeftovers } from './host.js';
 export type { Applied, Destinations, HostTools } from './host.js';

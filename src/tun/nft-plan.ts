@@ -5,7 +5,8 @@
  *     ─► out (hook output, type route)
  *          already marked, or on its way to the device or to itself: goes its way
  *          of a flow in a set `direct…`: goes its way
- *          of the link alone (multicast, broadcast, link-local, ND, DHCP): goes its way
+ *          to many hosts (multicast, broadcast): goes its way, or is dropped where a rule says so (many-plan.ts)
+ *          of the link alone (link-local, DHCP): goes its way
  *          everything else: marked CAPTURE, and so routed into the device (plan.ts)
  *     ─► agent: overlay, drop, or direct
  *          direct: sent again, marked RESENT; `out` enters its flow in a set, so that the kernel routes the rest of it by itself
@@ -15,6 +16,7 @@
  *
  * Everything lies in one table of ours, named by the device.
  */
+import { MANY_COUNTER, manyChains, type ManyLines, NO_LINES } from './many-plan.js';
 import { checkDeviceName } from './plan.js';
 
 /** Until a flow's next packet is asked about again, s. */
@@ -32,6 +34,8 @@ export interface NftInput {
     mark: number;
     /** fwmark of what the agent sends again. */
     resent: number;
+    /** What the rules say of packets to many hosts. */
+    many?: ManyLines;
   };
   /** Absent where this node forwards for nobody. */
   forward?: { masquerade: boolean };
@@ -64,6 +68,14 @@ export function planForgetDirect(tun: string): string {
   return SETS.map(({ name }) => `flush set ${table} ${name}\n`).join('');
 }
 
+/** Text that puts other rules about packets to many hosts in the place of those in force, in one transaction. */
+export function planManyAnew(tun: string, lines: ManyLines): string {
+  const table = nftTable(tun);
+  const flush = ['many_ip', 'many_ip6'].map((chain) => `flush chain ${table} ${chain}\n`).join('');
+  const body = manyChains(lines).map((line) => `  ${line}\n`);
+  return `${flush}table ${table} {\n${body.join('')}}\n`;
+}
+
 interface FlowSet {
   name: string;
   type: string;
@@ -92,8 +104,12 @@ const SETS: readonly FlowSet[] = (['ip', 'ip6'] as const).flatMap((ip) => {
   return [...ported, other];
 });
 
-function captureLines(tun: string, { mark, resent }: NonNullable<NftInput['capture']>): string[] {
+function captureLines(
+  tun: string,
+  { mark, resent, many = NO_LINES }: NonNullable<NftInput['capture']>,
+): string[] {
   return [
+    `counter ${MANY_COUNTER} { }`,
     ...SETS.map(
       ({ name, type }) =>
         `set ${name} { type ${type}; flags dynamic, timeout; timeout ${DIRECT_SECONDS}s; size ${DIRECT_FLOWS}; }`,
@@ -109,11 +125,15 @@ function captureLines(tun: string, { mark, resent }: NonNullable<NftInput['captu
     'chain resent {',
     ...SETS.map(({ key, name, only }) => `  ${only}add @${name} { ${key} }`),
     '}',
+    ...manyChains(many),
     'chain capture {',
     '  ct status dnat accept',
-    '  fib daddr type { local, broadcast } accept',
-    '  ip daddr { 224.0.0.0/4, 169.254.0.0/16, 255.255.255.255 } accept',
-    '  ip6 daddr { fe80::/10, ff00::/8 } accept',
+    '  fib daddr type local accept',
+    '  fib daddr type broadcast goto many_ip',
+    '  ip daddr 224.0.0.0/4 goto many_ip',
+    '  ip6 daddr ff00::/8 goto many_ip6',
+    '  ip daddr 169.254.0.0/16 accept',
+    '  ip6 daddr fe80::/10 accept',
     '  meta l4proto udp udp dport { 67, 68, 546, 547 } accept',
     `  meta mark set ${mark}`,
     '}',

@@ -23,6 +23,14 @@ export async function nftTableExists(run: RunNft, tun: string): Promise<boolean>
   return (await run(['-t', 'list', 'table', ...nftTable(tun).split(' ')])).status === 0;
 }
 
+/** Packets of a counter in the device's table; 0 where there is none. */
+export async function readCounter(run: RunNft, tun: string, name: string): Promise<number> {
+  const { status, stdout } = await run(['-j', 'list', 'counter', ...nftTable(tun).split(' '), name]);
+  if (status !== 0) return 0;
+  const { nftables } = JSON.parse(stdout) as { nftables: { counter?: { packets: number } }[] };
+  return nftables.find(({ counter }) => counter)?.counter?.packets ?? 0;
+}
+
 /** Removes the table of a device; true where there was one, false also where there is no nft. */
 export async function removeNftTable(run: RunNft, tun: string): Promise<boolean> {
   try {

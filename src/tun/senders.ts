@@ -1,11 +1,7 @@
 /** Has nftables say who sends what leaves by the device, as long as somebody asks (`sender-plan.ts`). */
-import { statSync } from 'node:fs';
+import { CGROUP_LOOK_MS, cgroupInode } from './cgroups.js';
 import { explain, HostError, ipRunner, type RunIp } from './ip.js';
 import { planSenders, senderTable } from './sender-plan.js';
-
-/** Ms between looks at cgroups: nftables know one by its inode, which a service that starts again has anew. */
-const CGROUP_LOOK_MS = 1000;
-const CGROUP_ROOT = '/sys/fs/cgroup';
 
 export interface SenderQuestion {
   mtu: number;
@@ -54,7 +50,7 @@ export class HostSenders {
   private async applyNow(): Promise<void> {
     const { question, tun } = this;
     const text = question === undefined ? '' : this.textOf(question);
-    const key = question === undefined ? '' : `${text} ${question.cgroups.map(inode).join()}`;
+    const key = question === undefined ? '' : `${text} ${question.cgroups.map(cgroupInode).join()}`;
     if (key === this.applied) return;
     if (text === '') await removeSenders(tun, this.run);
     else await load(this.run, text);
@@ -63,7 +59,7 @@ export class HostSenders {
 
   /** A cgroup that isn't there has no sockets. */
   private textOf({ mtu, capture, cgroups }: SenderQuestion): string {
-    const there = cgroups.map((path, bit) => ({ path, bit })).filter(({ path }) => inode(path) !== 0);
+    const there = cgroups.map((path, bit) => ({ path, bit })).filter(({ path }) => cgroupInode(path) !== 0);
     return planSenders({ tun: this.tun, mtu, capture, cgroups: there });
   }
 }
@@ -88,9 +84,4 @@ async function load(run: RunIp, text: string): Promise<void> {
 
 function nft(): RunIp {
   return ipRunner({ program: 'nft' });
-}
-
-/** 0 where there is no such cgroup. */
-function inode(path: string): number {
-  return statSync(`${CGROUP_ROOT}/${path}`, { throwIfNoEntry: false })?.ino ?? 0;
 }

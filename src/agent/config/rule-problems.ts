@@ -1,14 +1,14 @@
-/** What is doubtful about a configuration's rules, as `causeway check` shows it: rules that never match anything. */
+/** What is doubtful about a configuration's rules, as `causeway check` shows it: rules that never match anything, or can't do what they say. */
 import { nodeIdOf } from '../../crypto/identity/name.js';
-import { findDeadRules } from '../../intercept/rule-check.js';
+import { findDeadRules, meansManyOnly } from '../../intercept/rule-check.js';
 import type { Config } from './config.js';
 import type { PreflightProblem } from './preflight.js';
 
 export function ruleProblems(config: Config): PreflightProblem[] {
-  return [...problemsOf(config, 'rules'), ...problemsOf(config, 'inbound')];
+  return [...deadRules(config, 'rules'), ...deadRules(config, 'inbound'), ...uncarriedRules(config)];
 }
 
-function problemsOf(config: Config, key: 'rules' | 'inbound'): PreflightProblem[] {
+function deadRules(config: Config, key: 'rules' | 'inbound'): PreflightProblem[] {
   const lines = config.lines?.[key] ?? [];
   const self = nodeIdOf(config.node);
   const dead = findDeadRules(config.intercept[key] ?? [], { self, inbound: key === 'inbound' });
@@ -16,13 +16,22 @@ function problemsOf(config: Config, key: 'rules' | 'inbound'): PreflightProblem[
     const takers = by.map((other) => `intercept.${key}[${other}] in line ${lines[other]}`).join(' and ');
     const reason =
       by.length === 0 ? why : `${takers}, before it, ${by.length === 1 ? 'takes' : 'take'} ${why}`;
-    return {
-      file: config.file,
-      line: lines[rule] ?? 0,
-      column: 1,
-      key: `intercept.${key}[${rule}]`,
-      message: `can never match: ${reason}`,
-      level: 'warning',
-    };
+    return warning(config, key, rule, `can never match: ${reason}`);
   });
+}
+
+/** In mode full, rules that want multicast carried. */
+function uncarriedRules(config: Config): PreflightProblem[] {
+  const { mode, rules } = config.intercept;
+  if (mode === 'split') return [];
+  const message =
+    "the overlay doesn't carry multicast and broadcast yet: what matches leaves as without the agent; to keep it here, drop it";
+  return rules.flatMap(({ match, action }, rule) =>
+    action.do === 'overlay' && meansManyOnly(match) ? [warning(config, 'rules', rule, message)] : [],
+  );
+}
+
+function warning(config: Config, key: 'rules' | 'inbound', rule: number, message: string): PreflightProblem {
+  const line = config.lines?.[key][rule] ?? 0;
+  return { file: config.file, line, column: 1, key: `intercept.${key}[${rule}]`, message, level: 'warning' };
 }

@@ -1,6 +1,7 @@
 /**
  * What `causeway explain` knows before any agent runs: a configuration, the certificates that it names, and those of other nodes that lie at hand.
  */
+import { networkInterfaces } from 'node:os';
 import { dirname } from 'node:path';
 import {
   addressFromBytes,
@@ -8,6 +9,7 @@ import {
   type OverlayPrefix,
   prefixOf,
 } from '../../crypto/identity/index.js';
+import { parseAddress } from '../../crypto/identity/address.js';
 import { Access } from '../../intercept/access.js';
 import type { AddressOwner, World } from '../../intercept/explain.js';
 import { compileRules, inPrefix, maskPrefix, nodeGroupsOf } from '../../intercept/rules.js';
@@ -49,8 +51,10 @@ export function knownWorld(
   const classify = compileRules(rules, config.services.default, groups);
   const access = new Access(config.access);
   const inside = overlay.map((prefix) => maskPrefix(toRulePrefix(prefix)));
+  const broadcasts = hostBroadcasts();
   return {
     self,
+    selfId: self.nodeId,
     nodes,
     mode,
     exit,
@@ -58,7 +62,16 @@ export function knownWorld(
     judge: (input) => access.judge(classify, input),
     ownerOf: ownersOf(nodes, self, overlay, participants),
     isInside: (version, words) => inside.some((prefix) => inPrefix(prefix, version, words)),
+    isBroadcast: (words) => broadcasts.has(words[3]! >>> 0),
   };
+}
+
+/** The last address of each of the host's IPv4 networks, as a word; one of two addresses has no broadcast (RFC 3021). */
+function hostBroadcasts(): Set<number> {
+  const word = (text: string) => toRulePrefix(prefixOf(parseAddress(text)!, 32)).words[3];
+  const found = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  const networks = found.filter(({ family, netmask }) => family === 'IPv4' && word(netmask) << 30 === 0);
+  return new Set(networks.map(({ address, netmask }) => (word(address) | ~word(netmask)) >>> 0));
 }
 
 function ownersOf(

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nftTable, planForgetDirect, planNft } from '../../../src/tun/nft-plan.js';
+import { nftTable, planForgetDirect, planManyAnew, planNft } from '../../../src/tun/nft-plan.js';
 
 const capture = { mark: 2, resent: 3 };
 
@@ -38,6 +38,32 @@ describe('the plan for nftables', () => {
     for (const part of ['broadcast', '169.254.0.0/16', 'fe80::/10', '67, 68, 546, 547'])
       expect(chain).toContain(part);
     expect(chain.trim().endsWith('meta mark set 2')).toBe(true);
+  });
+
+  it('leaves what goes to many hosts to the rules about it, which are there from the first moment', () => {
+    const many = { ip: ['ip dscp { 1 } drop'], ip6: ['ip6 dscp { 1 } drop'] };
+    const text = planNft({ tun: 'cw0', capture: { ...capture, many } })!;
+    for (const [to, chain] of [
+      ['fib daddr type broadcast', 'many_ip'],
+      ['ip daddr 224.0.0.0/4', 'many_ip'],
+      ['ip6 daddr ff00::/8', 'many_ip6'],
+    ])
+      expect(text).toContain(`${to} goto ${chain}\n`);
+    expect(text).toContain('ip dscp { 1 } drop');
+    expect(text).toContain('ip6 dscp { 1 } drop');
+  });
+
+  it('changes those rules without touching anything else', () => {
+    const text = planManyAnew('cw0', { ip: ['ip dscp { 1 } drop'], ip6: [] });
+    expect(text.split('\n').slice(0, 3)).toEqual([
+      'flush chain inet causeway-cw0 many_ip',
+      'flush chain inet causeway-cw0 many_ip6',
+      'table inet causeway-cw0 {',
+    ]);
+    expect([...text.matchAll(/(?<!flush )chain (\w+)/g)].map(([, name]) => name)).toEqual([
+      'many_ip',
+      'many_ip6',
+    ]);
   });
 
   it('forgets the flows of every set that it makes', () => {
