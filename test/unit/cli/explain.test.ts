@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { wrapDatagram } from '../../../src/capture/outer.js';
@@ -17,7 +17,10 @@ const RULES = `
     - {match: {proto: udp, port: 10}, do: reject}
     - {match: {user: daemon}, do: drop}
     - {match: {to: 198.51.100.0/24}, do: overlay}
-    - {match: {to: 203.0.113.0/24}, do: direct}`;
+    - {match: {to: 203.0.113.0/24}, do: direct}
+    - {match: {to: [239.1.0.0/16, "ff0e::/16"]}, do: overlay}
+    - {match: {to: 239.2.0.0/16, from: "node:a"}, do: direct}
+    - {match: {to: [239.0.0.0/8, "ff00::/8"]}, do: drop}`;
 
 let directory: string;
 beforeAll(async () => {
@@ -64,9 +67,32 @@ describe('one flow', () => {
     ['full', ['tcp', '192.0.2.1:80'], 'direct, as without the agent'],
     ['full', ['tcp', '198.51.100.7:80'], 'where nobody has the address'],
     ['full', ['tcp', '203.0.113.7:80'], 'intercept.rules[5], line 11'],
+    ['split', ['udp', '239.3.0.1:53'], 'untouched'],
+    ['full', ['udp', '239.3.0.1:53'], 'intercept.rules[8], line 14'],
+    ['full', ['udp', '239.3.0.1:53'], 'dropped'],
+    ['full', ['udp', '239.3.0.1:10'], 'nobody is told, as it is for many hosts; intercept.rules[2]'],
+    ['full', ['udp', '239.1.0.1:53'], 'direct, as without the agent'],
+    ['full', ['udp', '[ff0e::1]:53'], "the overlay doesn't carry multicast and broadcast yet"],
+    ['full', ['udp', '239.2.0.1:53', '--from', '192.0.2.1'], 'intercept.rules[7], line 13'],
+    ['full', ['udp', '224.0.0.251:5353'], 'and no rule drops it'],
+    ['full', ['udp', '255.255.255.255:9'], 'dropped'],
+    ['full', ['icmp', 'ff02::1'], 'neighbour discovery and MLD pass; intercept.rules[8]'],
+    ['full', ['2', '239.3.0.1'], 'rules never touch DHCP and group membership'],
+    ['full', ['udp', 'fe80::1'], 'link-local'],
   ])('%s: %s', async (mode, words, text) => {
     expect(await explain(mode, ...words)).toBe(0);
     expect(out.join('\n')).toContain(text);
+  });
+
+  test('to the broadcast address of one of this host’s networks, as to all', async () => {
+    const networks = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+    const own = networks.find(
+      ({ family, internal, cidr }) => family === 'IPv4' && !internal && cidr?.endsWith('/24'),
+    );
+    if (!own) return;
+    const last = own.address.replace(/\d+$/, '255');
+    expect(await explain('full', 'udp', `${last}:9`, '--from', own.address)).toBe(0);
+    expect(out.join('\n')).toContain('nobody is told');
   });
 
   test('as JSON, with the line of the rule', async () => {
