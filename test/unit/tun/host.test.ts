@@ -195,6 +195,62 @@ describe('interception', () => {
   });
 });
 
+describe('rules about what goes to many hosts', () => {
+  const nft = { tun: 'cw0', capture: { mark: 2, resent: 3 } };
+  const many = { ip: ['ip dscp { 1 } drop'], ip6: [] };
+  const noTable: [RegExp, Partial<IpResult>] = [/list table/, { stderr: 'Error: No such file or directory' }];
+  const up: [RegExp, Partial<IpResult>] = [/link show/, { stdout: '[{"flags": ["UP"]}]' }];
+  /** With the table in force, and an `nft` that answers so. */
+  const withNft = async (...answers: [RegExp, Partial<IpResult>][]) => {
+    const run = fakeIp(...answers);
+    const interception = new HostInterception('cw0', { ...tools(fakeIp(up)), nft: run });
+    await interception.apply(input, nft);
+    run.calls.length = 0;
+    return { interception, run };
+  };
+
+  it('change in place', async () => {
+    const { interception, run } = await withNft();
+    await interception.setMany(many);
+    expect(run.calls.at(-1)).toContain('flush chain inet causeway-cw0 many_ip\n');
+    expect(run.calls.at(-1)).toContain('ip dscp { 1 } drop');
+  });
+
+  it('come with the table where something took it away', async () => {
+    const { interception, run } = await withNft(noTable);
+    await interception.setMany(many);
+    expect(run.calls.filter((call) => call.startsWith('-f'))).toEqual([
+      expect.stringMatching(/delete table inet causeway-cw0[^]*ip dscp \{ 1 \} drop/),
+    ]);
+  });
+
+  it('stay as they were where nft refuses, also when the table is made again', async () => {
+    const { interception, run } = await withNft(noTable, [/dscp \{ 1 \} drop/, { stderr: 'Error: no' }]);
+    await expect(interception.setMany(many)).rejects.toMatchObject({ code: 'failed' });
+    expect(await interception.mend()).toContain('nftables table inet causeway-cw0');
+    expect(run.calls.at(-1)).not.toContain('dscp { 1 }');
+  });
+
+  it('are nothing to a host that captures nothing, or no longer', async () => {
+    const { interception, run } = await withNft();
+    await interception.revert();
+    run.calls.length = 0;
+    await interception.setMany(many);
+    const split = new HostInterception('cw0', { ...tools(fakeIp()), nft: run });
+    await split.apply(input);
+    await split.setMany(many);
+    expect(await split.droppedToMany()).toBe(0);
+    expect(run.calls).toEqual([]);
+  });
+
+  it('count what they drop', async () => {
+    const stdout =
+      '{"nftables": [{"metainfo": {}}, {"counter": {"name": "many_dropped", "packets": 7, "bytes": 9}}]}';
+    const { interception } = await withNft([/list counter inet causeway-cw0 many_dropped/, { stdout }]);
+    expect(await interception.droppedToMany()).toBe(7);
+  });
+});
+
 describe('removing leftovers', () => {
   it('removes the rules and routes that have both our table and our protocol', async () => {
     const rules = [
