@@ -52,7 +52,7 @@ function keyOf(line: string): string {
   const address = /^address add ([^/ ]+)/.exec(line);
   if (address) return `address ${address[1]}`;
   const [, no = '', prefix = '', table = ''] =
-    /^route add (unreachable )?(\S+) .*table (\d+)/.exec(line) ?? [];
+    /^route add (unreachable )?(?:throw )?(\S+) .*table (\d+)/.exec(line) ?? [];
   return routeKey(no !== '', prefix, table);
 }
 

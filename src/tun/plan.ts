@@ -8,6 +8,7 @@
  *     ─► 7101: fwmark CAPTURE, lookup CAPTURE     default: dev TUN                       (mode full; nft-plan.ts marks)
  *     ─► 7102: lookup main, but no default route                                         (with an exit)
  *     ─► 7103: not fwmark MARK, lookup EXIT       default: dev TUN src OWN               (with an exit)
+ *     │                                           multicast, 255.255.255.255: throw, on to main
  *     ─► main …
  *
  * - The tables hold nothing but those routes, so that any other packet falls through the rules and goes where it always went. A captured
@@ -38,6 +39,8 @@ const EXIT_PRIORITY = 7103;
 /** Bit of a mark that may differ: what is sent again for others bears it (host-tuning.ts). */
 const RESENT_BIT = 2;
 const LAST_METRIC = 0xffffffff;
+/** What an exit can't carry. IPv6's routes for multicast lie in table local. */
+const TO_MANY = { 4: ['224.0.0.0/4', '255.255.255.255/32'], 6: [] } as const;
 
 export interface HostInput {
   tun: {
@@ -175,6 +178,8 @@ function routeLines(input: HostInput, family: Family): string[] {
     if (input.refuse === true) lines.push(unreachable(prefix, name));
   }
   if (input.capture !== undefined) lines.push(`${everything} dev ${name} ${tail(name, 'capture')}`);
+  if (input.exit !== undefined)
+    lines.push(...TO_MANY[family].map((prefix) => `throw ${prefix} ${tail(name, 'exit')}`));
   if (input.exit === true && own !== undefined) lines.push(into(everything, 'exit'));
   if (input.exit !== undefined && input.refuse === true) lines.push(unreachable(everything, name, 'exit'));
   return [...new Set(lines)];

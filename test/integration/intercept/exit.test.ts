@@ -58,6 +58,16 @@ describe.skipIf(!usable)('a node that forwards (needs root, /dev/net/tun and a b
     expect((await a.client.status()).counters.direct.packets).toBe(0);
   });
 
+  it('is no way for multicast and broadcast, which leave as without the agent', async () => {
+    const way = async (to: string): Promise<string> => {
+      const { out, err } = await a.host.run('ip', 'route', 'get', to);
+      return out + err;
+    };
+    expect(await way('198.51.100.1')).toContain('dev cw0');
+    for (const to of ['239.1.2.3', '255.255.255.255']) expect(await way(to)).not.toContain('cw0');
+    expect(a.log.filter(({ msg }) => msg === 'put back what something else took away')).toEqual([]);
+  });
+
   it('lets hosts behind it begin, which need no more than a route', async () => {
     await l.well('ip', 'route', 'add', '10.77.0.0/16', 'via', gatewayOf(l, 'v4'));
     expect((await l.run('ping', '-n', '-c', '1', '-W', '2', a.v4)).code).toBe(0);

@@ -170,6 +170,8 @@ describe('the plan beyond the overlay', () => {
       (line) => line.includes(String(tables.exit)) && line.startsWith('route'),
     );
     expect(routes).toEqual([
+      `route add throw 224.0.0.0/4 table ${tables.exit} proto 203`,
+      `route add throw 255.255.255.255/32 table ${tables.exit} proto 203`,
       `route add 0.0.0.0/0 dev cw0 src 10.77.0.1 table ${tables.exit} proto 203`,
       `route add unreachable 0.0.0.0/0 metric 4294967295 table ${tables.exit} proto 203`,
     ]);
