@@ -132,7 +132,7 @@ function toNode(
 }
 
 function toOutside(world: World, info: PacketInfo, who: Who, from: AddressOwner): Explanation {
-  const verdict = world.judge(questionOf(info, who, from.kind === 'node' ? from.nodeId : 0, 0));
+  const verdict = world.judge(questionOf(info, who, from.kind === 'node' ? from.nodeId : world.selfId, 0));
   const { exit } = world;
   if (exit !== undefined) return ruled(verdict, verdict.do === 'overlay' ? exit : '');
   // Whoever may not use the overlay doesn't ask for it by what no rule leads there.

@@ -20,7 +20,8 @@ const RULES = `
     - {match: {to: 203.0.113.0/24}, do: direct}
     - {match: {to: [239.1.0.0/16, "ff0e::/16"]}, do: overlay}
     - {match: {to: 239.2.0.0/16, from: "node:a"}, do: direct}
-    - {match: {to: [239.0.0.0/8, "ff00::/8"]}, do: drop}`;
+    - {match: {to: [239.0.0.0/8, 255.255.255.255, "ff00::/8"]}, do: drop}
+    - {match: {to: 192.0.2.200, from: "node:a"}, do: drop}`;
 
 let directory: string;
 beforeAll(async () => {
@@ -67,6 +68,8 @@ describe('one flow', () => {
     ['full', ['tcp', '192.0.2.1:80'], 'direct, as without the agent'],
     ['full', ['tcp', '198.51.100.7:80'], 'where nobody has the address'],
     ['full', ['tcp', '203.0.113.7:80'], 'intercept.rules[5], line 11'],
+    // Of an address that no certificate names, but this node's.
+    ['full', ['tcp', '192.0.2.200:1', '--from', '198.51.100.9'], 'intercept.rules[9], line 15'],
     ['split', ['udp', '239.3.0.1:53'], 'untouched'],
     ['full', ['udp', '239.3.0.1:53'], 'intercept.rules[8], line 14'],
     ['full', ['udp', '239.3.0.1:53'], 'dropped'],
