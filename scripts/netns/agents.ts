@@ -5,10 +5,9 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { stringify } from 'yaml';
 import { lastLines } from './emulator.js';
 import { failed } from './errors.js';
-import { mergeKeys, type AgentKeys } from './file.js';
+import { mergeKeys, type AgentKeys } from './keys.js';
 import { agentPort, overlayPrefixes } from './plan.js';
 import { endProcess, isAlive, run, startDetached, waitFor, type ProcessRecord } from './process.js';
 import { meshDirectory, nodeDirectory, type MeshState, type NodeState } from './state.js';
@@ -45,6 +44,7 @@ export async function prepareAgents(state: MeshState): Promise<void> {
   const agents = state.nodes.filter((node) => node.agent !== false);
   if (agents.length === 0) return;
   if (!existsSync(causeway())) throw failed(`there is no ${causeway()}: build it with "make build"`);
+  const { stringify } = await import('yaml');
   const authority = join(meshDirectory(state.name), 'ca');
   mkdirSync(authority, { recursive: true, mode: 0o700 });
   await run(causeway(), ['ca', 'init', '--overlay', overlayPrefixes.join(','), '--out-dir', authority]);

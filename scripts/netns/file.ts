@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import { isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import { z } from 'zod';
 import { wrongUse } from './errors.js';
+import { mergeKeys, type AgentKeys } from './keys.js';
 import {
   defaultQueueMs,
   lossConflict,
@@ -13,8 +14,6 @@ import {
   parseRate,
   type Shape,
 } from './quantity.js';
-
-export type AgentKeys = Readonly<Record<string, unknown>>;
 
 export interface FileNode {
   readonly name: string;
@@ -153,19 +152,6 @@ function mergeAgent(common: boolean | AgentKeys, own: boolean | AgentKeys): fals
   if (common === false || own === false) return false;
   return mergeKeys(common === true ? {} : common, own === true ? {} : own);
 }
-
-/** Maps are merged key by key, everything else is replaced. */
-export function mergeKeys(below: AgentKeys, above: AgentKeys): AgentKeys {
-  const merged: Record<string, unknown> = { ...below };
-  for (const [key, value] of Object.entries(above)) {
-    const under = merged[key];
-    merged[key] = isKeys(under) && isKeys(value) ? mergeKeys(under, value) : value;
-  }
-  return merged;
-}
-
-const isKeys = (value: unknown): value is AgentKeys =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** What the schema can't see: that names mean nodes, and that no link is there twice. */
 function checkReferences(file: MeshFile, refuse: (path: Path, message: string) => never): void {

@@ -5,7 +5,6 @@ import { constants } from 'node:os';
 import { hasAgents, prepareAgents, startAgent, stopAgent } from './agents.js';
 import { emulatorBinary } from './emulator.js';
 import { failed, MeshError, wrongUse } from './errors.js';
-import { readMeshFile } from './file.js';
 import { createNamespaces, refuseStrangers, removeNamespaces } from './network.js';
 import { planMesh } from './plan.js';
 import { endProcess, isAlive, signal } from './process.js';
@@ -26,6 +25,8 @@ import type { MeshState, NodeState } from './state.js';
 
 /** Brings up what the file describes; on any failure, or a signal, takes down again what there is by then. */
 export async function meshUp(path: string, options: { seed?: number }): Promise<MeshState> {
+  // Only here: what checks a file costs more time to load than most commands take.
+  const { readMeshFile } = await import('./file.js');
   const file = readMeshFile(path);
   const fresh = newState(planMesh(file), options.seed ?? file.seed ?? randomInt(2 ** 32));
   requireRoot();

@@ -1,6 +1,7 @@
 /** From a mesh file to everything that will exist: names, addresses, routes, peers. Pure; nothing is created here. */
 import { wrongUse } from './errors.js';
-import type { AgentKeys, FileLink, FileNode, MeshFile } from './file.js';
+import type { FileLink, FileNode, MeshFile } from './file.js';
+import type { AgentKeys } from './keys.js';
 import type { Shape } from './quantity.js';
 import { shortestPaths, type Edge } from './routes.js';
 

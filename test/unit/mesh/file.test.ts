@@ -2,7 +2,8 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { MeshError } from '../../../scripts/netns/errors.js';
-import { mergeKeys, parseMeshFile, readMeshFile } from '../../../scripts/netns/file.js';
+import { parseMeshFile, readMeshFile } from '../../../scripts/netns/file.js';
+import { mergeKeys } from '../../../scripts/netns/keys.js';
 
 const refusal = (text: string): string => {
   try {
