@@ -9,11 +9,13 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { ControlClient } from '../../../src/control/client.js';
 import { lifetime, TestAuthority } from '../../support/pki/authority.js';
 
 const COMMAND = fileURLToPath(new URL('../../../bin/causeway', import.meta.url));
 const NAMESPACE = `cw-life-${process.pid}`;
+const PATIENCE = { timeout: 40_000, interval: 50 };
 
 interface Ended {
   status: number | null;
@@ -43,24 +45,14 @@ const hostState = (): string =>
 
 const started: ChildProcess[] = [];
 
-/** Starts an agent and waits until its status says ready. */
+/** Starts an agent and waits until it says that it is ready; asked at its socket, for a command each time would cost more than the agent. */
 async function up(): Promise<ChildProcess> {
   // `ip netns exec` becomes the command, so the child's pid is the agent's.
   const child = spawn('ip', ['netns', 'exec', NAMESPACE, COMMAND, 'up', '-c', file], { stdio: 'ignore' });
   started.push(child);
-  await until(() => {
-    const { status, stdout } = causeway('status', '--json', '-s', socket);
-    return status === 0 && (JSON.parse(stdout) as { ready: boolean }).ready;
-  });
+  const client = new ControlClient(socket);
+  await vi.waitFor(async () => expect((await client.status()).ready).toBe(true), PATIENCE);
   return child;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 30_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('waited in vain');
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 const ended = (child: ChildProcess): Promise<number | null> =>
@@ -92,7 +84,7 @@ afterEach(async () => {
     child.kill('SIGKILL');
     await ended(child);
   }
-  inside(COMMAND, 'down', '--tun', 'cw0', '-s', socket);
+  if (hostState() !== untouched) inside(COMMAND, 'down', '--tun', 'cw0', '-s', socket);
   rmSync(directory, { recursive: true });
 });
 
