@@ -22,9 +22,6 @@ const project = (name: string, testTimeout: number, more = {}) => ({
   },
 });
 
-/** Files of one process share their modules, which saves as much time as the tests take: no module keeps anything for the next file. */
-const shared = { isolate: false };
-
 /**
  * Four kinds of test that stand apart; `integration` needs root, and waits more than it works: but its timers want some of the machine,
  * too. CAUSEWAY_TEST_WORKERS: how many of its files run at a time.
@@ -35,10 +32,11 @@ export default defineConfig({
   test: {
     sequence: { sequencer: LongestFirst },
     projects: [
-      project('unit', 60_000, shared),
-      project('sim', 240_000, shared),
-      project('fuzz', 240_000, shared),
-      project('integration', 180_000, { ...shared, maxWorkers: atATime, sequence: { groupOrder: 1 } }),
+      // Files of one process share their modules, whose loading takes as long as the tests; no module keeps anything for the next file.
+      project('unit', 60_000, { isolate: false }),
+      project('sim', 240_000),
+      project('fuzz', 240_000),
+      project('integration', 180_000, { maxWorkers: atATime, sequence: { groupOrder: 1 } }),
     ],
   },
 });
