@@ -77,7 +77,7 @@ describe.skipIf(!nativeAvailable())('life and death of native resources', () => 
   });
 
   it('survives the stress script', async () => {
-    const { stdout } = await run(process.execPath, [support('native-stress.mjs'), addon, '7']);
+    const { stdout } = await run(process.execPath, [support('native-stress.mjs'), addon, '7'], { timeout: 50_000 });
     expect(stdout).toBe('survived\n');
   });
 
