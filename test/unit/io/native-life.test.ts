@@ -77,7 +77,9 @@ describe.skipIf(!nativeAvailable())('life and death of native resources', () => 
   });
 
   it('survives the stress script', async () => {
-    const { stdout } = await run(process.execPath, [support('native-stress.mjs'), addon, '7'], { timeout: 50_000 });
+    const { stdout } = await run(process.execPath, [support('native-stress.mjs'), addon, '7'], {
+      timeout: 50_000,
+    });
     expect(stdout).toBe('survived\n');
   });
 
