@@ -4,7 +4,7 @@ namespace causeway {
 
 const char* const kColumnNames[kColumns] = {
     "offset",       "length", "source",  "flags",   "key",          "endpoint",
-    "trafficClass", "status", "gsoType", "gsoSize", "headerLength", "csumStart", "waited",
+    "trafficClass", "status", "gsoType", "gsoSize", "headerLength", "csumStart",
 };
 
 /** Batches fit 24 bits of packets, so that two counts fit one number (segment). */

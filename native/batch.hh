@@ -10,7 +10,6 @@ namespace causeway {
 /** In the order of COLUMNS in batch.ts; a unit test holds the two against each other. */
 enum Column : int {
   kOffset, kLength, kSource, kFlags, kKey, kEndpoint, kTrafficClass, kStatus, kGsoType, kGsoSize, kHeaderLength, kCsumStart,
-  kWaited,
   kColumns,
 };
 extern const char* const kColumnNames[kColumns];

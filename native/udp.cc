@@ -72,7 +72,6 @@ void setFeatures(Udp* udp, const Options& options) {
   udp->gso = options.gso && set(fd, IPPROTO_UDP, UDP_SEGMENT, 0);
   udp->gro = options.gro && set(fd, IPPROTO_UDP, UDP_GRO, 1);
   keepWhole(udp, false);
-  set(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
   set(fd, IPPROTO_IP, IP_RECVTOS, 1);
   set(fd, IPPROTO_IP, IP_RECVERR, 1);
   if (udp->family == AF_INET) {

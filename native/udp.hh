@@ -32,7 +32,7 @@ constexpr size_t kTroubleWords = 6;
 constexpr int kTroubles = 64;
 
 /** Room for every control message that we send or ask for. */
-constexpr size_t kControlRoom = 224;
+constexpr size_t kControlRoom = 160;
 constexpr int kMaxMessage = 65536;
 constexpr int kMaxDatagram = 65507;
 

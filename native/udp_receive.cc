@@ -20,28 +20,7 @@ void setMapped(uint32_t* words, in_addr address) {
 struct Control {
   int trafficClass = 0;
   int segment = 0;
-  /** When it arrived, ns of CLOCK_REALTIME; 0: unknown. */
-  int64_t arrivedAt = 0;
 };
-
-constexpr int64_t kSecond = 1000000000;
-/** A clock that was set meanwhile makes no sense of what waited longer, µs. */
-constexpr int64_t kLongestWait = 1000000;
-
-int64_t nanoseconds(const timespec& t) { return static_cast<int64_t>(t.tv_sec) * kSecond + t.tv_nsec; }
-
-int64_t realtime() {
-  timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  return nanoseconds(t);
-}
-
-/** Microseconds that a message waited until `now`. */
-int32_t waitedUntil(int64_t now, const Control& control) {
-  if (control.arrivedAt == 0) return 0;
-  const int64_t waited = (now - control.arrivedAt) / 1000;
-  return waited < 0 || waited > kLongestWait ? 0 : static_cast<int32_t>(waited);
-}
 
 Control readControl(msghdr* message, Endpoint* endpoint) {
   Control control;
@@ -49,10 +28,6 @@ Control readControl(msghdr* message, Endpoint* endpoint) {
     const void* data = CMSG_DATA(c);
     if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
       memcpy(&control.segment, data, sizeof(int));
-    } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
-      timespec arrived;
-      memcpy(&arrived, data, sizeof arrived);
-      control.arrivedAt = nanoseconds(arrived);
     } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
       in6_pktinfo info;
       memcpy(&info, data, sizeof info);
@@ -73,7 +48,7 @@ Control readControl(msghdr* message, Endpoint* endpoint) {
 }
 
 /** Adds the datagrams of one message of `bytes` bytes, an empty one too; returns the next free row. */
-int cut(const Batch& batch, int row, size_t offset, int bytes, const Control& control, int source, int32_t waited) {
+int cut(const Batch& batch, int row, size_t offset, int bytes, const Control& control, int source) {
   const int step = control.segment > 0 ? control.segment : bytes;
   int at = 0;
   while (row < batch.capacity) {
@@ -81,7 +56,6 @@ int cut(const Batch& batch, int row, size_t offset, int bytes, const Control& co
     batch.cell(kLength, row) = bytes - at < step ? bytes - at : step;
     batch.cell(kSource, row) = source;
     batch.cell(kTrafficClass, row) = control.trafficClass & 255;
-    batch.cell(kWaited, row) = waited;
     row++;
     at += step;
     if (at >= bytes) break;
@@ -131,7 +105,6 @@ int receive(Udp* udp, const Batch& batch, Endpoint* endpoints, int messages) {
     s.receive[m].msg_hdr = {&s.from[m], sizeof s.from[m], &s.receiveVector[m], 1, s.receiveControl[m], kControlRoom, 0};
   }
   const int got = receiveMessages(udp->fd, s.receive, count);
-  const int64_t now = got > 0 ? realtime() : 0;
   int row = 0;
   for (int m = 0; m < got; m++) {
     msghdr& header = s.receive[m].msg_hdr;
@@ -139,8 +112,7 @@ int receive(Udp* udp, const Batch& batch, Endpoint* endpoints, int messages) {
     readAddress(s.from[m], &endpoints[m]);
     const Control control = readControl(&header, &endpoints[m]);
     if ((header.msg_flags & MSG_TRUNC) != 0) continue;
-    const int bytes = static_cast<int>(s.receive[m].msg_len);
-    row = cut(batch, row, stride * static_cast<size_t>(m), bytes, control, m, waitedUntil(now, control));
+    row = cut(batch, row, stride * static_cast<size_t>(m), static_cast<int>(s.receive[m].msg_len), control, m);
   }
   return row;
 }

@@ -19,7 +19,6 @@ export const COLUMNS = [
   'gsoSize', // bytes of payload per segment
   'headerLength', // bytes of IP and transport headers in front of the payload, for a GSO packet
   'csumStart', // offset of the transport header, where PACKET_PARTIAL is set
-  'waited', // of a udp read: µs in the socket until it was read; 0 where the kernel doesn't say
 ] as const;
 
 export type ColumnName = (typeof COLUMNS)[number];
@@ -77,7 +76,6 @@ class Batch implements PacketBatch {
   readonly gsoSize: Int32Array;
   readonly headerLength: Int32Array;
   readonly csumStart: Int32Array;
-  readonly waited: Int32Array;
 
   constructor(
     arenaBytes: number,
@@ -105,7 +103,6 @@ class Batch implements PacketBatch {
     this.gsoSize = column('gsoSize');
     this.headerLength = column('headerLength');
     this.csumStart = column('csumStart');
-    this.waited = column('waited');
   }
 }
 

@@ -76,19 +76,6 @@ describe('a link alone at a bottleneck', () => {
     expect(queue(0.95)).toBeLessThan(15 * MS);
   });
 
-  it.each([
-    [0.05, 20, 0.9],
-    [13, 20, 0.85],
-    [0.05, 40, 0.8],
-    [13, 40, 0.6],
-  ])('goes on with %d ms there and spells of up to %d ms without a process', (oneWay, longest, least) => {
-    const options = { rate: 1000 * MBIT, oneWay: oneWay * MS, queueTime: 50 * MS };
-    const path = new Bottleneck({ ...options, stall: [100, longest * MS] });
-    ours(path).start();
-    path.runUntil(S);
-    expect(measure(path, 5 * S).used).toBeGreaterThan(least);
-  });
-
   it('wastes little behind a queue too short to be seen', () => {
     const path = new Bottleneck({ rate: 10 * MBIT, oneWay: 20 * MS, queueTime: 3 * MS });
     const flow = ours(path);

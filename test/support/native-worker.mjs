@@ -6,7 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 const addon = createRequire(import.meta.url)(workerData.addon);
 const CAPACITY = 1024;
 const bytes = new Uint8Array(8 * 65536);
-const table = new Int32Array(addon.columns.length * CAPACITY);
+const table = new Int32Array(12 * CAPACITY);
 const order = Int32Array.from({ length: CAPACITY }, (_, i) => i);
 const [OFFSET, LENGTH] = [0, 1];
 

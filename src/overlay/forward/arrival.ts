@@ -205,7 +205,7 @@ export class Arrival {
   private take(now: number, lane: ReceiveLane, batch: PacketBatch, i: number, length: number): void {
     const frame = batch.offset[i]! + RECORD_HEADER;
     const alone = isRouted(batch.view.getUint8(frame));
-    const routed = alone ? frame : this.linkFrames(now, lane, batch, i, frame, length);
+    const routed = alone ? frame : this.linkFrames(now, lane, batch, frame, length);
     if (!alone && this.parts.hopFrames.pieceAt >= 0) {
       this.join(now, lane, batch, i);
       return;
@@ -240,7 +240,6 @@ export class Arrival {
     joined.bytes.set(body, at + RECORD_HEADER);
     joined.offset[row] = at;
     joined.length[row] = size - RECORD_TAG;
-    joined.waited[row] = batch.waited[i]!;
     joined.trafficClass[row] = batch.trafficClass[i]! | (joiner.isBodyMarked ? ECN_CE : 0);
     counters.joinedRecords++;
     this.take(now, { ...lane, lane: joiner.bodyLane }, joined, row, body.length);
@@ -250,13 +249,12 @@ export class Arrival {
   private linkFrames(
     now: number,
     { neighbour }: ReceiveLane,
-    { view, waited }: PacketBatch,
-    i: number,
+    { view }: PacketBatch,
     frame: number,
     length: number,
   ): number {
     const { hopFrames, slow } = this.parts;
-    const routed = hopFrames.walk(now, neighbour, view, frame, length, waited[i]!);
+    const routed = hopFrames.walk(now, neighbour, view, frame, length);
     const end = routed < 0 ? frame + length : routed;
     if (hopFrames.others) slow.linkFrames(now, neighbour, view, frame, end - frame);
     return routed;
@@ -274,7 +272,7 @@ export class Arrival {
     const arrivals = hop.inbound.ofLane(lane);
     const { epoch } = arrivals;
     const verdict = arrivals.receive(
-      now - batch.waited[i]!,
+      now,
       readNumberEpoch(batch.view, at),
       readNumber(batch.view, at),
       repeatOf,

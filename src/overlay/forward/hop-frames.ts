@@ -27,24 +27,15 @@ export class HopFrames {
   pieceAt = -1;
   pieceLength = 0;
   private readonly frames = new LinkFrames();
-  private waited = 0;
 
   constructor(
     private readonly hops: Hops,
     private readonly counters: Counters,
   ) {}
 
-  /** Walks the body that fills `length` bytes at `at`, and waited for so long, µs, to be taken; returns the offset of its routed frame, -1 where there is none. */
-  walk(
-    now: number,
-    neighbour: Neighbour,
-    view: DataView,
-    at: number,
-    length: number,
-    waited: number,
-  ): number {
+  /** Walks the body that fills `length` bytes at `at`; returns the offset of its routed frame, -1 where there is none. */
+  walk(now: number, neighbour: Neighbour, view: DataView, at: number, length: number): number {
     const { frames } = this;
-    this.waited = waited;
     this.repeatOf = -1;
     this.others = false;
     this.repairAt = -1;
@@ -59,7 +50,7 @@ export class HopFrames {
     const { frames, hops } = this;
     switch (frames.type) {
       case FRAME_ACK:
-        hops.acknowledge(now, neighbour, view, frames.at, frames.length, this.waited);
+        hops.acknowledge(now, neighbour, view, frames.at, frames.length);
         return;
       case FRAME_REPORT:
         hops.report(now, neighbour, view, frames.at, frames.length);

@@ -241,16 +241,9 @@ export class Hops {
   }
 
   /** The neighbour acknowledges what it got of ours. */
-  acknowledge(
-    now: number,
-    neighbour: Neighbour,
-    view: DataView,
-    at: number,
-    length: number,
-    waited: number,
-  ): void {
+  acknowledge(now: number, neighbour: Neighbour, view: DataView, at: number, length: number): void {
     this.now = now;
-    neighbour.hop?.outbound.acknowledge(now, view, at, length, waited);
+    neighbour.hop?.outbound.acknowledge(now, view, at, length);
     this.parts.touch(neighbour);
   }
 

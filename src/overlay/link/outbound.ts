@@ -470,10 +470,10 @@ export class Outbound {
     return false;
   }
 
-  /** Takes the acknowledgement that fills `length` bytes at `at`, and has waited for so long, µs, to be taken. */
-  acknowledge(now: number, view: DataView, at: number, length: number, waited = 0): void {
+  /** Takes the acknowledgement that fills `length` bytes at `at`. */
+  acknowledge(now: number, view: DataView, at: number, length: number): void {
     const transmissions = length > 0 ? this.ofLane(readRecoveryLane(view, at)) : undefined;
-    if (transmissions?.acknowledge(now, view, at, length, waited) !== 'ok') {
+    if (transmissions?.acknowledge(now, view, at, length) !== 'ok') {
       this.stats.acksRejected++;
       return;
     }
@@ -484,7 +484,6 @@ export class Outbound {
       this.congestion.onAck(now, {
         ackedBytes: settled.ackedBytes,
         rtt: settled.rttSample,
-        pathRtt: settled.pathRttSample,
         newestSentAt: settled.newestSentAt,
         bytesInFlight: this.bytesInFlight,
         delivered,

@@ -44,7 +44,7 @@ export class Tunnel {
   flow(): Path {
     const { path } = this;
     const flow = ++this.flows;
-    const returning: ((arrivedAt: number) => void)[] = [];
+    const returning: (() => void)[] = [];
     return {
       get now() {
         return path.now;
@@ -55,7 +55,7 @@ export class Tunnel {
       // The other direction keeps their order, as this one does.
       back: (run) => {
         returning.push(run);
-        path.back((arrivedAt) => returning.shift()!(arrivedAt));
+        path.back(() => returning.shift()!());
       },
       send: (packet) => {
         if (this.pair.offer(undefined, FRAME, flow)) this.packets.set(++this.count, packet);

@@ -131,10 +131,10 @@ export class Flow {
     if (of !== undefined && !this.unacked.includes(of)) return;
     const packets = this.unacked;
     this.unacked = [];
-    this.path.back((arrivedAt) => this.onAck(packets, delay, arrivedAt));
+    this.path.back(() => this.onAck(packets, delay));
   }
 
-  private onAck(packets: readonly SimPacket[], delay: number, arrivedAt: number): void {
+  private onAck(packets: readonly SimPacket[], delay: number): void {
     const { now } = this.path;
     const known = packets.filter((packet) => this.sent.has(packet.number));
     if (known.length === 0) return;
@@ -150,7 +150,6 @@ export class Flow {
     this.control.onAck(now, {
       ackedBytes: known.length * PACKET,
       rtt: now - record.at - delay,
-      pathRtt: arrivedAt - record.at - delay,
       newestSentAt: record.at,
       bytesInFlight: this.inFlight,
       delivered: this.delivered,

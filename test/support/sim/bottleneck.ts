@@ -28,8 +28,8 @@ export interface Path {
   at(time: number, run: () => void): void;
   after(delay: number, run: () => void): void;
   send(packet: SimPacket): void;
-  /** Runs at the sender's side once an acknowledgement has come back, at `arrivedAt`, and been taken. */
-  back(run: (arrivedAt: number) => void): void;
+  /** Runs at the sender's side once an acknowledgement has come back. */
+  back(run: () => void): void;
   /** Runs at the sender's side at `time`, or when it isn't starved any more. */
   wake(time: number, run: () => void): void;
 }
@@ -101,9 +101,8 @@ export class Bottleneck implements Path {
     if (!this.busy) this.serve();
   }
 
-  back(run: (arrivedAt: number) => void): void {
-    const arrivedAt = this.now + this.oneWay + this.random.integer((this.options.jitter ?? 0) + 1);
-    this.wake(arrivedAt, () => run(arrivedAt));
+  back(run: () => void): void {
+    this.wake(this.now + this.oneWay + this.random.integer((this.options.jitter ?? 0) + 1), run);
   }
 
   /** Runs at the sender's side at `time`, or when it isn't starved any more. */

@@ -33,8 +33,6 @@ export interface AckSample {
   ackedBytes: number;
   /** µs, of the newest newly acknowledged packet; 0: none. */
   rtt: number;
-  /** The same without what it and its acknowledgement waited in sockets for a process to take them: a starved process is no queue. */
-  pathRtt: number;
   /** When that packet was sent, µs; -1: none. */
   newestSentAt: number;
   /** After this acknowledgement. */
@@ -175,7 +173,7 @@ export class CongestionController {
   onAck(now: number, sample: AckSample): void {
     this.delivered = sample.delivered;
     this.isQuiet = sample.bytesInFlight === 0;
-    if (sample.rtt > 0) this.base.sample(now, sample.pathRtt);
+    if (sample.rtt > 0) this.base.sample(now, sample.rtt);
     const ended = this.rounds.onAck(now, sample);
     this.queueDelay = Math.max(0, this.rounds.standingRtt - this.base.value);
     if (ended) this.noteLongRate(now);
@@ -254,10 +252,10 @@ export class CongestionController {
     this.startPeak = this.startWindow;
     // A delay that rises while there is little to send is none of our making, and the rate then says nothing about the link.
     const risen =
-      sample.rtt > 0 && this.startUp.hasRisen(now, sample.pathRtt, this.base.value) && sample.windowLimited;
+      sample.rtt > 0 && this.startUp.hasRisen(now, sample.rtt, this.base.value) && sample.windowLimited;
     if (risen && sample.deliveredBeforeAt < now) {
       const rate = (sample.delivered - sample.deliveredBefore) / (now - sample.deliveredBeforeAt);
-      const right = rate * (this.emptyRtt + this.delay.queueTime(rate));
+      const right = rate * (this.base.value + this.delay.queueTime(rate));
       this.startWindow = Math.min(this.startWindow, Math.max(right, this.startWindow / 2));
     }
     if (risen || this.startWindow >= this.threshold) this.leaveStart(now);
@@ -281,21 +279,14 @@ export class CongestionController {
   }
 
   private delayRound(now: number): void {
-    const { standingRtt, waiting, maxRate, mostlyLimited } = this.rounds;
+    const { standingRtt, maxRate } = this.rounds;
     const own = this.delay.ownQueue(this.longRate);
     const verdict = this.watch.onRound(now, this.queueDelay, own, this.delay.window, this.longRate);
     if (verdict !== 'none') this.suspect(now, verdict);
     else {
       const least = Math.max(this.leastWindow(), this.watch.windowBefore * YIELD_LEAST);
-      this.delay.onRound({
-        standingRtt,
-        base: this.base.value,
-        waiting,
-        rate: maxRate,
-        target: this.ownQueueTime(),
-        least,
-        mayGrow: mostlyLimited,
-      });
+      const mayGrow = this.rounds.mostlyLimited;
+      this.delay.onRound(standingRtt, this.base.value, maxRate, this.ownQueueTime(), least, mayGrow);
       if (this.isDrainDue(now)) this.beginDrain(now, DEEP_DRAIN);
     }
   }
@@ -347,7 +338,7 @@ export class CongestionController {
   }
 
   private beginDrain(now: number, share: number): void {
-    const empty = this.rounds.recentRate(3) * this.emptyRtt;
+    const empty = this.rounds.recentRate(3) * this.base.value;
     this.drain.begin(now, Math.max(empty * share, LEAST_PACKETS * this.packet), this.queueDelay);
   }
 
@@ -381,7 +372,7 @@ export class CongestionController {
       this.enterCompeting(now);
       return;
     }
-    const wasDrained = this.drain.window < this.rounds.recentRate(3) * this.emptyRtt;
+    const wasDrained = this.drain.window < this.rounds.recentRate(3) * this.base.value;
     if (wasDrained) this.drainedBase = this.base.value;
     const windowBefore = isSuspicious && isLonger ? this.suspectedWindow : 0;
     this.delay.enter(Math.max(windowBefore, this.delay.window));
@@ -404,7 +395,7 @@ export class CongestionController {
     this.nextDrainAt = now + CONFIRM_INTERVAL;
     if (++this.emptyDrains < 2) return;
     this.watch.learn(true, this.longRate);
-    this.enterDelay(now, this.rounds.recentRate(3) * (this.emptyRtt + this.ownQueueTime()));
+    this.enterDelay(now, this.rounds.recentRate(3) * (this.base.value + this.ownQueueTime()));
   }
 
   /** Loss while there is little to send isn't of our making either. */
@@ -414,13 +405,8 @@ export class CongestionController {
     this.delay.reduce(
       LOSS_FACTOR,
       this.leastWindow(),
-      this.rounds.maxRate * (this.emptyRtt + this.ownQueueTime()),
+      this.rounds.maxRate * (this.base.value + this.ownQueueTime()),
     );
-  }
-
-  /** What a packet is under way, µs, where no queue stands. */
-  private get emptyRtt(): number {
-    return this.base.value + this.rounds.waiting;
   }
 
   private noteLongRate(now: number): void {

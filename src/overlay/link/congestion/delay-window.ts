@@ -31,23 +31,6 @@ const CAUTIOUS_ROUNDS = 20;
 /** The window never exceeds the delivery rate by more: a policer drops and never delays. Tuned. */
 const OVER_DELIVERY = 1.5;
 
-/** What a round trip has shown. Times in µs. */
-export interface Round {
-  /** Of the path, and without a queue. */
-  readonly standingRtt: number;
-  readonly base: number;
-  /** On top of these: for processes that were starved. */
-  readonly waiting: number;
-  /** The greatest delivery rate of late, bytes per µs. */
-  readonly rate: number;
-  /** The queue to keep. */
-  readonly target: number;
-  /** The window is never smaller, bytes. */
-  readonly least: number;
-  /** The window was full most of the time, or that the queue is short proves nothing. */
-  readonly mayGrow: boolean;
-}
-
 export class DelayWindow {
   window = 0;
   /** Rounds without quickened growth left. */
@@ -91,8 +74,18 @@ export class DelayWindow {
     return this.queueTime(rate) + Math.min(increase, QUEUE_TIME);
   }
 
-  /** A round in which the window was full ended. */
-  onRound({ standingRtt, base, waiting, rate, target, least, mayGrow }: Round): void {
+  /**
+   * A round in which the window was full ended with this standing round trip. `rate` is the greatest of late, `target` the queue to keep.
+   * `mayGrow`: the window was full most of the time, or that the queue is short proves nothing.
+   */
+  onRound(
+    standingRtt: number,
+    base: number,
+    rate: number,
+    target: number,
+    least: number,
+    mayGrow: boolean,
+  ): void {
     if (this.settling > 0) {
       this.settling--;
       return;
@@ -107,7 +100,7 @@ export class DelayWindow {
     const free = Math.max(near, this.window * this.calmFactor(), least);
     const next = mayGrow ? free : Math.min(free, this.window);
     this.before = this.window;
-    const most = OVER_DELIVERY * rate * (base + waiting + target) + 4 * this.packet;
+    const most = OVER_DELIVERY * rate * (base + target) + 4 * this.packet;
     this.window = Math.min(next, Math.max(most, least));
   }
 

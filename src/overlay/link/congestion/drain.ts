@@ -37,7 +37,7 @@ export class Drain {
     if (this.emptyAt < 0) {
       if (sample.bytesInFlight <= this.window) this.emptyAt = now;
     } else if (sample.newestSentAt >= this.emptyAt) {
-      if (sample.rtt > 0) this.leastRtt = Math.min(this.leastRtt, sample.pathRtt);
+      if (sample.rtt > 0) this.leastRtt = Math.min(this.leastRtt, sample.rtt);
       if (sample.newestSentAt >= this.emptyAt + smoothedRtt * LOOK) this.isActive = false;
     }
     if (now - this.startedAt > smoothedRtt * PATIENCE) this.isActive = false;

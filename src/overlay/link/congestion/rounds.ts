@@ -15,9 +15,7 @@ const SMOOTHING = 1 / 8;
 
 export class Rounds {
   smoothedRtt = 0;
-  /** How much of it packets and acknowledgements waited for a process to take them, on average. */
-  waiting = 0;
-  /** Least round trip of the path in the last half to whole round trip: noise of single packets is gone, a queue that stands isn't. 0: none yet. */
+  /** Least round trip of the last half to whole round trip: noise of single packets is gone, a queue that stands isn't. 0: none yet. */
   standingRtt = 0;
   /** Delivery rate of the last round in which the window was full, or a greater one. 0: none yet. */
   rate = 0;
@@ -44,7 +42,7 @@ export class Rounds {
 
   /** Counts an acknowledgement. True where it ends a round. */
   onAck(now: number, sample: AckSample): boolean {
-    if (sample.rtt > 0) this.noteRtt(now, sample.rtt, sample.pathRtt);
+    if (sample.rtt > 0) this.noteRtt(now, sample.rtt);
     if (sample.windowLimited) {
       this.limitedNow = true;
       this.limitedBytes += sample.ackedBytes;
@@ -80,22 +78,20 @@ export class Rounds {
     this.rate = 0;
     this.maxRate = 0;
     this.smoothedRtt = 0;
-    this.waiting = 0;
     this.standingRtt = 0;
     this.halfLeast = Infinity;
     this.lastHalfLeast = Infinity;
     this.begin(now, delivered);
   }
 
-  private noteRtt(now: number, rtt: number, pathRtt: number): void {
-    this.waiting += (rtt - pathRtt - this.waiting) * SMOOTHING;
+  private noteRtt(now: number, rtt: number): void {
     this.smoothedRtt = this.smoothedRtt === 0 ? rtt : this.smoothedRtt + (rtt - this.smoothedRtt) * SMOOTHING;
     if (now - this.halfSince >= this.smoothedRtt / 2) {
       this.lastHalfLeast = this.halfLeast;
       this.halfLeast = Infinity;
       this.halfSince = now;
     }
-    if (pathRtt < this.halfLeast) this.halfLeast = pathRtt;
+    if (rtt < this.halfLeast) this.halfLeast = rtt;
     this.standingRtt = Math.min(this.halfLeast, this.lastHalfLeast);
   }
 

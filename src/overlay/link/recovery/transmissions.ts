@@ -37,9 +37,6 @@ const LOST_KEPT_LEAST = 100_000;
 /** Numbers sent in an epoch are counted up to half their space, beyond which any number has been sent. */
 const SENT_COUNTED = 1 << 20;
 
-/** Lateness that a peer tells of itself is believed up to this, µs. Tuned. */
-const LATENESS_BELIEVED = 100_000;
-
 const FREE = 0;
 const UNDER_WAY = 1;
 const LOST = 2;
@@ -66,8 +63,6 @@ export interface Settled {
   lostBytes: number;
   /** Round trip less the peer's delay; 0: none. */
   rttSample: number;
-  /** The same less what this and the peer's process were late in taking what had come. */
-  pathRttSample: number;
   /** When the newest of the newly acknowledged was sent; -1: none. */
   newestSentAt: number;
   /** When the oldest and the newest of the newly lost were sent; -1: none. */
@@ -229,10 +224,9 @@ export class Transmissions {
 
   /**
    * Takes the acknowledgement whose value fills `length` bytes at `at`, and fills `settled`. Any answer but 'ok' means that it was
-   * malformed, of another epoch or of what was never sent: it has changed nothing, and `settled` is empty. It waited for so long, µs, until
-   * this process took it.
+   * malformed, of another epoch or of what was never sent: it has changed nothing, and `settled` is empty.
    */
-  acknowledge(now: number, view: DataView, at: number, length: number, waited = 0): AckResult {
+  acknowledge(now: number, view: DataView, at: number, length: number): AckResult {
     this.clearSettled();
     const read = this.ack.read(view, at, length);
     if (read !== 'ok') return read;
@@ -242,7 +236,7 @@ export class Transmissions {
     if (age === 0 || age + this.ack.oldest[this.ack.ranges - 1] > this.sent) return 'never-sent';
     this.newestAge = 0;
     const acked = this.settleUnderWay(age) + this.settleLost(now, age);
-    if (acked > 0) this.noteProgress(now, age, acked, waited);
+    if (acked > 0) this.noteProgress(now, age, acked);
     this.forgetLost(now);
     return 'ok';
   }
@@ -332,7 +326,7 @@ export class Transmissions {
     return (this.next - age) & this.mask;
   }
 
-  private noteProgress(now: number, age: number, acked: number, waited: number): void {
+  private noteProgress(now: number, age: number, acked: number): void {
     const { settled, newestAge } = this;
     const slot = this.slotOfAge(newestAge);
     this.probesInRow = 0;
@@ -340,7 +334,7 @@ export class Transmissions {
     settled.newestSentAt = this.sentAt[slot];
     settled.deliveredBefore = this.deliveredThen[slot];
     settled.deliveredBeforeAt = this.deliveredThenAt[slot];
-    if (newestAge === age && settled.spurious === 0) this.sampleRtt(now, waited);
+    if (newestAge === age && settled.spurious === 0) this.sampleRtt(now);
     this.noteCeMarks(acked);
     if (this.largestAcked < 0 || isAfter21(this.number[slot], this.largestAcked)) {
       this.largestAcked = this.number[slot];
@@ -350,12 +344,10 @@ export class Transmissions {
   }
 
   /** The acknowledgement's largest number is newly acknowledged (RFC 9002 §5.1). Its delay is believed as far as it may be. */
-  private sampleRtt(now: number, waited: number): void {
-    const { delay } = this.ack;
-    const since = now - this.settled.newestSentAt;
-    const sample = Math.max(1, since - Math.min(delay, this.maxAckDelay));
+  private sampleRtt(now: number): void {
+    const delay = Math.min(this.ack.delay, this.maxAckDelay);
+    const sample = Math.max(1, now - this.settled.newestSentAt - delay);
     this.settled.rttSample = sample;
-    this.settled.pathRttSample = Math.max(1, since - waited - Math.min(delay, LATENESS_BELIEVED));
     this.rtt.sample(sample, now);
     this.reordering.noteRtt(this.rtt.smoothed);
   }
@@ -487,7 +479,7 @@ export class Transmissions {
     const { settled } = this;
     settled.deliveredCount = settled.lostCount = 0;
     settled.ackedBytes = settled.lostBytes = 0;
-    settled.rttSample = settled.pathRttSample = settled.ceDelta = settled.spurious = 0;
+    settled.rttSample = settled.ceDelta = settled.spurious = 0;
     settled.newestSentAt = settled.oldestLostSentAt = settled.newestLostSentAt = -1;
     settled.deliveredBefore = settled.deliveredBeforeAt = 0;
   }
@@ -502,7 +494,6 @@ function nothingSettled(handles: number): Settled {
     ackedBytes: 0,
     lostBytes: 0,
     rttSample: 0,
-    pathRttSample: 0,
     newestSentAt: -1,
     oldestLostSentAt: -1,
     newestLostSentAt: -1,

@@ -28,7 +28,6 @@ class Rounds {
     this.controller.onAck(this.now, {
       ackedBytes: bytes,
       rtt,
-      pathRtt: rtt,
       newestSentAt: sentAt,
       bytesInFlight: 0,
       delivered: this.delivered,
@@ -128,7 +127,6 @@ describe('the congestion controller', () => {
             controller.onAck(now, {
               ackedBytes: bytes,
               rtt,
-              pathRtt: rtt,
               newestSentAt,
               bytesInFlight: bytes,
               delivered: delivered + bytes,

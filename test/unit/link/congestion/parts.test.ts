@@ -11,8 +11,6 @@ const PACKET = 1250;
 /** 10 Mbit/s. */
 const RATE = 1.25;
 
-const ROUND = { waiting: 0, target: 3 * MS, mayGrow: true };
-
 describe('the base round trip', () => {
   it('is the least of 20 to 30 s and forgets what the path no longer has', () => {
     const base = new BaseRtt();
@@ -49,8 +47,7 @@ describe('start-up', () => {
 describe('the delay window', () => {
   /** The window after so many rounds without any queue, of 20 packets first. */
   const grown = (window: DelayWindow, rounds: number): number => {
-    for (let i = 0; i < rounds; i++)
-      window.onRound({ ...ROUND, standingRtt: 40 * MS, base: 40 * MS, rate: 100 * RATE, least: 0 });
+    for (let i = 0; i < rounds; i++) window.onRound(40 * MS, 40 * MS, 100 * RATE, 3 * MS, 0, true);
     return window.window / (20 * PACKET);
   };
 
@@ -60,8 +57,7 @@ describe('the delay window', () => {
     expect(grown(early, 8)).toBeGreaterThan(3);
     const proven = new DelayWindow(PACKET);
     proven.begin(20 * PACKET);
-    for (let i = 0; i < 6; i++)
-      proven.onRound({ ...ROUND, standingRtt: 50 * MS, base: 40 * MS, rate: 100 * RATE, least: 20 * PACKET });
+    for (let i = 0; i < 6; i++) proven.onRound(50 * MS, 40 * MS, 100 * RATE, 3 * MS, 20 * PACKET, true);
     proven.enter(20 * PACKET);
     expect(proven.isProven).toBe(true);
     expect(grown(proven, 8)).toBeLessThan(2.5);
@@ -74,7 +70,7 @@ describe('the delay window', () => {
     let rtt = base;
     for (let i = 0; i < 200; i++) {
       const sentBy = window.window;
-      window.onRound({ ...ROUND, standingRtt: rtt, base: base, rate: RATE, least: 0 });
+      window.onRound(rtt, base, RATE, 3 * MS, 0, true);
       rtt = Math.max(base, sentBy / RATE);
     }
     const queue = rtt - base;
@@ -86,8 +82,7 @@ describe('the delay window', () => {
   it('is bounded by the delivery rate where nothing delays: a policer', () => {
     const window = new DelayWindow(PACKET);
     window.enter(20 * PACKET);
-    for (let i = 0; i < 200; i++)
-      window.onRound({ ...ROUND, standingRtt: 40 * MS, base: 40 * MS, rate: RATE, least: 0 });
+    for (let i = 0; i < 200; i++) window.onRound(40 * MS, 40 * MS, RATE, 3 * MS, 0, true);
     expect(window.window).toBeLessThanOrEqual(1.5 * RATE * 43 * MS + 4 * PACKET);
   });
 });

@@ -28,9 +28,9 @@ class Rig {
     });
   }
 
-  ack(numbers: readonly number[], fields: Partial<AckFields> = {}, waited = 0): string {
+  ack(numbers: readonly number[], fields: Partial<AckFields> = {}): string {
     const { view, length } = ackOf({ epoch: this.core.epoch, numbers, ...fields });
-    return this.core.acknowledge(this.now, view, 3, length, waited);
+    return this.core.acknowledge(this.now, view, 3, length);
   }
 
   get delivered(): number[] {
@@ -129,15 +129,6 @@ describe('an acknowledgement', () => {
     rig.ack([0, 2, 3]);
     expect([rig.delivered, rig.lost, rig.core.settled.ackedBytes]).toEqual([[], [], 1000]);
     expect([rig.core.underWay(9), rig.core.bytesInFlight]).toEqual([1, 500]);
-  });
-
-  it("tells the path's round trip from what either process was late", () => {
-    const rig = warm();
-    rig.send([1]);
-    rig.now += RTT + 70 * MS;
-    rig.ack([0, 1], { delay: 40 * MS }, 30 * MS);
-    expect(rig.core.settled.rttSample).toBe(RTT + 70 * MS - MAX_ACK_DELAY);
-    expect(rig.core.settled.pathRttSample).toBeCloseTo(RTT, -1);
   });
 
   it('gives the round trip less the delay that the peer may take, only if its largest number is news', () => {
