@@ -10,6 +10,8 @@ const BURST_TIME = 1000;
 export const BURST_BYTES = 3000;
 /** Most lateness that is made up for, µs: a process that was starved for longer finds another path than it left. Tuned. */
 const GREATEST_LATENESS = 10_000;
+/** What floating point may add to a wait that is over, µs. */
+const ROUNDING = 1e-6;
 
 export class Pacer {
   private credit = BURST_BYTES;
@@ -37,8 +39,9 @@ export class Pacer {
   /** When `bytes` may go, µs; `now` if at once. More than the bucket holds may go when it is full. Who comes later than that is let catch up. */
   nextTime(now: number, bytes: number, rate: number): number {
     const lacking = Math.min(bytes, burstOf(rate)) - this.allowance(now, rate);
-    if (lacking <= 0) return now;
-    this.awaitedAt = now + Math.ceil(lacking / rate);
+    const wait = Math.ceil(lacking / rate - ROUNDING);
+    if (wait <= 0) return now;
+    this.awaitedAt = now + wait;
     return this.awaitedAt;
   }
 }
