@@ -103,7 +103,10 @@ function headsOf({ match }: Rule, version: Version, { self, groups, hasCgroup }:
 }
 
 function one(what: string, values: readonly (number | string)[] | undefined): Alternatives {
-  if (values === undefined) return undefined;
+  return values && among(what, values);
+}
+
+function among(what: string, values: readonly (number | string)[]): string[] {
   return values.length === 0 ? [] : [`${what} ${setOf(values)}`];
 }
 
@@ -164,18 +167,9 @@ function rangesOf(ranges: readonly PortRange[]): string[] {
 }
 
 function groupsOf(groups: readonly UserGroup[]): string[] {
-  const gids =
-    one(
-      'meta skgid',
-      groups.map(({ gid }) => gid),
-    ) ?? [];
-  return [
-    ...gids,
-    ...(one(
-      'meta skuid',
-      groups.flatMap(({ members }) => members),
-    ) ?? []),
-  ];
+  const gids = groups.map(({ gid }) => gid);
+  const members = groups.flatMap((group) => group.members);
+  return [...among('meta skgid', gids), ...among('meta skuid', members)];
 }
 
 function cgroupOf(path: string): string {

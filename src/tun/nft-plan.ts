@@ -16,6 +16,7 @@
  *
  * Everything lies in one table of ours, named by the device.
  */
+import { DHCP_PORTS } from '../intercept/link-protocols.js';
 import { MANY_COUNTER, manyChains, type ManyLines, NO_LINES } from './many-plan.js';
 import { checkDeviceName } from './plan.js';
 
@@ -134,7 +135,7 @@ function captureLines(
     '  ip6 daddr ff00::/8 goto many_ip6',
     '  ip daddr 169.254.0.0/16 accept',
     '  ip6 daddr fe80::/10 accept',
-    '  meta l4proto udp udp dport { 67, 68, 546, 547 } accept',
+    `  meta l4proto udp udp dport { ${[...DHCP_PORTS[4], ...DHCP_PORTS[6]].join(', ')} } accept`,
     `  meta mark set ${mark}`,
     '}',
   ];

@@ -26,7 +26,7 @@ import { DelayWindow } from './delay-window.js';
 import { Drain } from './drain.js';
 import { LossWatch } from './loss-watch.js';
 import { Rounds } from './rounds.js';
-import { StartUp } from './start-up.js';
+import { START_GROWTH, StartUp } from './start-up.js';
 
 export interface AckSample {
   /** Newly acknowledged. */
@@ -51,8 +51,6 @@ export type Mode = 'start' | 'delay' | 'competing';
 /** Packets at the start and after idle. RFC 6928. */
 const INITIAL_PACKETS = 10;
 const LEAST_PACKETS = 3;
-/** Growth for each byte acknowledged in slow start: 1 would double. Tuned: half overshoots half as far. */
-const START_GROWTH = 0.5;
 /** At least so much time of the delivery rate is under way: a starved process mustn't look like a slow path. Tuned, µs. */
 const FLOOR_TIME = 3000;
 /** That rate is forgotten by half in this time. Tuned, µs. */

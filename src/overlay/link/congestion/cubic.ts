@@ -1,6 +1,7 @@
 /**
  * CUBIC's window (RFC 9438), in bytes: what a link is beside a flow that fills the queue. Times in µs. Pure.
  */
+import { START_GROWTH } from './start-up.js';
 
 /** RFC 9438 §4.6, §5. */
 const BETA = 0.7;
@@ -10,9 +11,6 @@ const C = 0.4;
 const RENO_INCREASE = (3 * (1 - BETA)) / (1 + BETA);
 /** RFC 9438 §4.2: the target is at most so many times the window. */
 const MAX_GROWTH = 1.5;
-
-/** Growth for each byte acknowledged in slow start: 1 would double. Tuned: as the controller's. */
-const START_GROWTH = 0.5;
 
 const SECOND = 1_000_000;
 

@@ -3,6 +3,8 @@
  * phase is missing on purpose: leaving early costs little, as the delay mode grows fast while there is no queue. Times in µs. Pure.
  */
 
+/** Growth for each byte acknowledged in slow start: 1 would double. Tuned: half overshoots half as far. */
+export const START_GROWTH = 0.5;
 /** Samples whose least counts: one late packet is no queue. RFC 9406 has 8; tuned down, see above. */
 const SAMPLES = 3;
 /** And the time that they take: a process that is starved is late for all that waits. Tuned, µs. */
