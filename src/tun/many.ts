@@ -1,6 +1,6 @@
 /** Keeps in force what rules say of packets to many hosts (`many-plan.ts`). */
 import { cgroupsOf, type NodeGroups, type Rule } from '../intercept/rules.js';
-import { CGROUP_LOOK_MS, cgroupInode } from './cgroups.js';
+import { cgroupInode, watchCgroups } from './cgroups.js';
 import type { HostInterception } from './host.js';
 import { planMany } from './many-plan.js';
 
@@ -13,7 +13,7 @@ export interface ManyQuestion {
 
 export class HostMany {
   private applied = '';
-  private timer: NodeJS.Timeout | undefined;
+  private unwatch: () => void = () => undefined;
 
   constructor(
     private readonly host: Pick<HostInterception, 'setMany'>,
@@ -25,12 +25,11 @@ export class HostMany {
     this.close();
     const cgroups = cgroupsOf(question.rules);
     this.apply(question, cgroups);
-    if (cgroups.length > 0)
-      this.timer = setInterval(() => this.apply(question, cgroups), CGROUP_LOOK_MS).unref();
+    this.unwatch = watchCgroups(cgroups, () => this.apply(question, cgroups));
   }
 
   close(): void {
-    clearInterval(this.timer);
+    this.unwatch();
   }
 
   private apply({ rules, self, groups }: ManyQuestion, cgroups: readonly string[]): void {

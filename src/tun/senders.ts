@@ -1,5 +1,5 @@
 /** Has nftables say who sends what leaves by the device, as long as somebody asks (`sender-plan.ts`). */
-import { CGROUP_LOOK_MS, cgroupInode } from './cgroups.js';
+import { cgroupInode, watchCgroups } from './cgroups.js';
 import { explain, HostError, ipRunner, type RunIp } from './ip.js';
 import { planSenders, senderTable } from './sender-plan.js';
 
@@ -15,7 +15,7 @@ export class HostSenders {
   private question: SenderQuestion | undefined;
   private applied = '';
   private last: Promise<void> = Promise.resolve();
-  private timer: NodeJS.Timeout | undefined;
+  private unwatch: () => void = () => undefined;
 
   constructor(
     private readonly tun: string,
@@ -27,9 +27,8 @@ export class HostSenders {
   /** Undefined: nobody asks any more. */
   set(question: SenderQuestion | undefined): void {
     this.question = question;
-    clearInterval(this.timer);
-    if (question && question.cgroups.length > 0)
-      this.timer = setInterval(() => this.apply(), CGROUP_LOOK_MS).unref();
+    this.unwatch();
+    this.unwatch = watchCgroups(question?.cgroups ?? [], () => this.apply());
     this.apply();
   }
 
