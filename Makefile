@@ -72,7 +72,8 @@ node_modules/.package-lock.json: package.json package-lock.json | deps-build
 build/Release/causeway.node: $(wildcard native/*.cc native/*.hh) binding.gyp native/install.mjs | node_modules/.package-lock.json
 	node native/install.mjs
 
-dist/.built: $(shell find src -name '*.ts') tsconfig.json tsconfig.build.json | node_modules/.package-lock.json
+dist/.built: $(shell find src -name '*.ts') tsconfig.json tsconfig.build.json scripts/bundle.mjs | node_modules/.package-lock.json
 	rm -rf dist
 	npx --no-install tsc -p tsconfig.build.json
+	node scripts/bundle.mjs
 	@touch $@

@@ -6,7 +6,7 @@
  *   node bench/drops-core.mjs [--batches 200]
  */
 import { parseArgs } from 'node:util';
-import { TokenBucket } from '../dist/intercept/rate-limit.js';
+import { TokenBucket } from '../dist/rate-limit/token-bucket.js';
 import { ReplayWindow } from '../dist/crypto/replay-window.js';
 import { SessionSet } from '../dist/crypto/session.js';
 import { createBatch } from '../dist/io/batch.js';

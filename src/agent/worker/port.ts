@@ -39,7 +39,7 @@ export class WorkerPort {
     private readonly onMessage: (message: FromWorker) => void,
     private readonly onDeath: (error: Error) => void,
   ) {
-    this.worker = new Worker(new URL('./main.js', import.meta.url), {
+    this.worker = new Worker(new URL('./thread.js', import.meta.url), {
       workerData: options,
       name: 'forwarding',
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },

@@ -76,7 +76,9 @@ test('the unit names the prefix, and nobody but root may write what was installe
   expect(unit).toContain('ExecStart=/opt/causeway/bin/causeway up -c /etc/causeway/%i.yaml');
   expect(unit).not.toContain('/usr/local');
   expect(files(prefix).filter((file) => existsSync(file) && (statSync(file).mode & 0o022) !== 0)).toEqual([]);
-  expect(existsSync(join(prefix, 'lib/causeway/node_modules/vitest'))).toBe(false);
+  expect(existsSync(join(prefix, 'lib/causeway/node_modules'))).toBe(false);
+  const licences = readFileSync(join(prefix, 'lib/causeway/dist/bundle/LICENCES.txt'), 'utf8');
+  expect(licences).toContain('zod');
   expect(existsSync(join(prefix, 'share/doc/causeway/configuration.md'))).toBe(true);
 });
 

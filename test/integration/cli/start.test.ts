@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
-const isBuilt = existsSync(`${root}dist/cli/main.js`);
+const isBuilt = existsSync(`${root}dist/bundle/cli.js`);
 
 /** Writes the address of each module that is loaded to standard error. */
 const TELLING = `data:text/javascript,${encodeURIComponent(`
@@ -20,8 +20,12 @@ const REGISTER = `data:text/javascript,${encodeURIComponent(`
 function packagesOf(...words: string[]): Set<string> {
   const args = ['--import', REGISTER, `${root}bin/causeway`, ...words];
   const { stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
-  const modules = [...stderr.matchAll(/^loads file:.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/gm)];
-  return new Set(modules.map((match) => match[1]!));
+  const files = [...stderr.matchAll(/^loads file:\/\/(.*\/bundle\/.*)$/gm)].map((match) => match[1]!);
+  expect(files).toContain(`${root}dist/bundle/cli.js`);
+  const named = files.flatMap((file) => [
+    ...readFileSync(file, 'utf8').matchAll(/^\/\/ node_modules\/((?:@[^/]+\/)?[^/]+)/gm),
+  ]);
+  return new Set(named.map((match) => match[1]!));
 }
 
 describe.skipIf(!isBuilt)('a command that only asks the agent (needs a build)', () => {
