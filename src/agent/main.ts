@@ -13,7 +13,7 @@ import { ControlGuard } from '../control/guard.js';
 import { ControlServer } from '../control/server.js';
 import type { Cipher, Io } from '../io/ports.js';
 import { IoError } from '../io/ports.js';
-import { HostInterception, HostMany, HostSenders, removeSenders } from '../tun/index.js';
+import { HostInterception, HostMany, HostSenders } from '../tun/index.js';
 import { hostPlanOf, interceptOptionsOf } from './host-plan.js';
 import { HostKeeper } from './host-keeper.js';
 import { Agent, type AgentParts, type Clock } from './agent.js';
@@ -87,7 +87,7 @@ class AgentLife {
     this.listen(control);
     await this.serve(control);
     const host = new HostInterception(config.tun.name);
-    const removed = [...(await host.prepare()), ...(await removeSenders(config.tun.name))];
+    const removed = await host.prepare();
     if (removed.length > 0) log.warn({ removed }, 'removed what an agent that was killed had left');
     const agent = await this.startWorker(plain, control, host);
     agent.start();

@@ -74,8 +74,8 @@ interface DownOptions extends CommonOptions {
 async function runDown(options: DownOptions, { out, err }: Output): Promise<void> {
   const { tun, socket, file } = await downTarget(options, err);
   const stopped = await stopAgent(new ControlClient(socket), file);
-  const { removeLeftovers, removeSenders } = await import('../tun/index.js');
-  const removed = [...(await removeLeftovers(tun)), ...(await removeSenders(tun))];
+  const { removeLeftovers } = await import('../tun/index.js');
+  const removed = await removeLeftovers(tun);
   if (options.json === true) return out(json({ stopped, removed }));
   out(stopped ? 'stopped' : `no agent at ${socket}`);
   for (const what of removed) out(`removed ${what}`);

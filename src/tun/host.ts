@@ -13,12 +13,12 @@ import {
   isOurs,
   isUnreachable,
   list,
-  listRoutes,
+  listRouting,
   missingLines,
   NOTHING_THERE,
 } from './listing.js';
 import { participantsOf } from './native-route.js';
-import { loadNft, nftRunner, nftTableExists, readCounter, removeNftTable, type RunNft } from './nft.js';
+import { loadNft, nftRunner, nftTableExists, readCounter, removeNftTables, type RunNft } from './nft.js';
 import { MANY_COUNTER, type ManyLines } from './many-plan.js';
 import { nftTable, planForgetDirect, planManyAnew, planNft, type NftInput } from './nft-plan.js';
 import {
@@ -32,6 +32,7 @@ import {
   type HostInput,
   type HostPlan,
 } from './plan.js';
+import { senderTable } from './sender-plan.js';
 import { readSetting, ROOT, Sysctls, type Setting } from './sysctl.js';
 
 const FAMILIES = [4, 6] as const;
@@ -289,18 +290,18 @@ async function refuseTakenName(run: RunIp, name: string): Promise<void> {
 }
 
 /**
- * Removes the rules and routes that an agent with this device left, and only those: found by table and protocol, which both must
- * be ours. Leaves any device alone, so it may be called at any time, any number of times. Returns a line for each thing removed.
- * Rejects with HostError.
+ * Removes the rules, routes and nftables that an agent with this device left, and only those: rules and routes are found by table and
+ * protocol, which both must be ours. Leaves any device alone, so it may be called at any time, any number of times. Returns a line for each
+ * thing removed. Rejects with HostError.
  */
 export async function removeLeftovers(
   tunName: string,
   tools: HostTools = hostTools(tunName),
 ): Promise<string[]> {
   checkDeviceName(tunName);
-  const removed: string[] = [];
   // What marks packets goes before what routes them by their mark.
-  if (await removeNftTable(tools.nft, tunName)) removed.push(`nftables table ${nftTable(tunName)}`);
+  const tables = await removeNftTables(tools.nft, [nftTable(tunName), senderTable(tunName)]);
+  const removed = tables.map((table) => `nftables table ${table}`);
   for (const family of FAMILIES) removed.push(...(await removeFamily(tools.ip, family, tunName)));
   return [...removed, ...tools.sysctls.restore()];
 }
@@ -308,29 +309,28 @@ export async function removeLeftovers(
 /** Rules first: with them gone, the order in which routes go doesn't matter. */
 async function removeFamily(run: RunIp, family: Family, tunName: string): Promise<string[]> {
   const tables = TABLE_USES.map((use) => String(routingTable(tunName, use)));
-  const all = await list(run, family, ['rule', 'show']);
-  const ours = all.filter((rule) => isOurs(rule) && tables.includes(String(rule['table'])));
+  const all = await listRouting(run, family);
+  const ours = all.rules.filter((rule) => isOurs(rule) && tables.includes(String(rule['table'])));
   const withExit = ours.some(({ table }) => table === tables[TABLE_USES.indexOf('exit')]);
-  const suppressed = all.filter((rule) => isOurs(rule) && rule['priority'] === SUPPRESS_PRIORITY);
+  const suppressed = all.rules.filter((rule) => isOurs(rule) && rule['priority'] === SUPPRESS_PRIORITY);
   const rules = [...ours, ...(withExit ? suppressed : [])].map(({ priority, table }) => ({
     priority: String(priority),
     table: String(table),
   }));
-  const lines = rules.map(
-    ({ priority, table }) => `rule del pref ${priority} table ${table} protocol ${ROUTE_PROTOCOL}`,
-  );
-  await removeLines(run, family, lines);
-  const removed = rules.map(({ priority, table }) => `IPv${family} rule ${priority} to table ${table}`);
-  const ownRoutes = await listRoutes(run, family);
-  for (const table of tables) {
-    const routes = ownRoutes.filter((route) => String(route['table']) === table);
-    if (routes.length > 0)
-      await runBatch(run, family, [`route flush table ${table} proto ${ROUTE_PROTOCOL}`]);
-    const what = (route: Entry): string =>
-      `${isUnreachable(route) ? 'unreachable ' : ''}${String(route['dst'])}`;
-    removed.push(...routes.map((route) => `IPv${family} route ${what(route)} in table ${table}`));
-  }
-  return removed;
+  const routes = tables.flatMap((table) => all.routes.filter((route) => String(route['table']) === table));
+  const filled = tables.filter((table) => routes.some((route) => String(route['table']) === table));
+  await removeLines(run, family, [
+    ...rules.map(
+      ({ priority, table }) => `rule del pref ${priority} table ${table} protocol ${ROUTE_PROTOCOL}`,
+    ),
+    ...filled.map((table) => `route flush table ${table} proto ${ROUTE_PROTOCOL}`),
+  ]);
+  const what = (route: Entry): string =>
+    `${isUnreachable(route) ? 'unreachable ' : ''}${String(route['dst'])}`;
+  return [
+    ...rules.map(({ priority, table }) => `IPv${family} rule ${priority} to table ${table}`),
+    ...routes.map((route) => `IPv${family} route ${what(route)} in table ${String(route['table'])}`),
+  ];
 }
 
 /** Runs lines that remove things; those that are gone already are no failure. */

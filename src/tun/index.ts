@@ -16,7 +16,7 @@
  * down` and `ExecStopPost` call `removeLeftovers`. Nothing here sees a packet, and no other folder changes routes or rules.
  */
 export { HostError, type HostErrorCode } from './ip.js';
-export { HostSenders, removeSenders, type SenderQuestion } from './senders.js';
+export { HostSenders, type SenderQuestion } from './senders.js';
 export { HostMany, type ManyQuestion } from './many.js';
 export { planSenders, senderGroup, senderTable } from './sender-plan.js';
 export { HostInterception, hostTools, removeLeftovers } from './host.js';

@@ -14,13 +14,35 @@ export async function list(run: RunIp, family: 4 | 6, what: readonly string[]): 
   throw explain(stderr, [what.join(' ')]);
 }
 
+/** The same of several commands, in their order, by one process where it can be: each that is started costs milliseconds. */
+async function listAll(
+  run: RunIp,
+  family: 4 | 6,
+  commands: readonly (readonly string[])[],
+): Promise<Entry[][]> {
+  const lines = commands.map((words) => words.join(' '));
+  const { status, stdout } = await run([`-${family}`, '-N', '-j', '-batch', '-'], `${lines.join('\n')}\n`);
+  const lists = stdout.split('\n').filter((line) => line !== '');
+  if (status === 0 && lists.length === commands.length)
+    return lists.map((line) => JSON.parse(line) as Entry[]);
+  // One of them lists nothing; which one, a process of its own says.
+  const each: Entry[][] = [];
+  for (const words of commands) each.push(await list(run, family, words));
+  return each;
+}
+
 export function isOurs(entry: Entry): boolean {
   return entry['protocol'] === String(ROUTE_PROTOCOL);
 }
 
-/** Routes of our protocol in every table, at once: each process that is started costs milliseconds. */
-export function listRoutes(run: RunIp, family: 4 | 6): Promise<Entry[]> {
-  return list(run, family, ['route', 'show', 'table', 'all', 'proto', String(ROUTE_PROTOCOL)]);
+const RULES = ['rule', 'show'];
+/** Of our protocol, in every table. */
+const OUR_ROUTES = ['route', 'show', 'table', 'all', 'proto', String(ROUTE_PROTOCOL)];
+
+/** All rules, and the routes of our protocol in every table. */
+export async function listRouting(run: RunIp, family: 4 | 6): Promise<{ rules: Entry[]; routes: Entry[] }> {
+  const [rules, routes] = await listAll(run, family, [RULES, OUR_ROUTES]);
+  return { rules, routes };
 }
 
 /** RTN_UNREACHABLE. */
@@ -35,12 +57,13 @@ export async function missingLines(
   device: string,
   lines: readonly string[],
 ): Promise<string[]> {
+  const addresses = ['address', 'show', 'dev', device];
+  const [rules, routes, interfaces] = await listAll(run, family, [RULES, OUR_ROUTES, addresses]);
   const there = new Set<string>();
-  for (const rule of (await list(run, family, ['rule', 'show'])).filter(isOurs))
-    there.add(`rule ${String(rule['priority'])}`);
-  for (const route of await listRoutes(run, family))
+  for (const rule of rules.filter(isOurs)) there.add(`rule ${String(rule['priority'])}`);
+  for (const route of routes)
     there.add(routeKey(isUnreachable(route), String(route['dst']), String(route['table'])));
-  for (const { addr_info } of await list(run, family, ['address', 'show', 'dev', device])) {
+  for (const { addr_info } of interfaces) {
     for (const { local } of (addr_info ?? []) as { local?: string }[]) there.add(`address ${local ?? ''}`);
   }
   return lines.filter((line) => !there.has(keyOf(line)));

@@ -37,6 +37,7 @@ export async function participantsOf(
   own: readonly string[],
   mark: number,
 ): Promise<{ participants: Participant[]; devices: string[] }> {
+  if (addresses.length === 0) return { participants: [], devices: [] };
   const borne = await bornAddresses(run);
   const devices = new Set<string>();
   const participants: Participant[] = [];

@@ -31,14 +31,25 @@ export async function readCounter(run: RunNft, tun: string, name: string): Promi
   return nftables.find(({ counter }) => counter)?.counter?.packets ?? 0;
 }
 
-/** Removes the table of a device; true where there was one, false also where there is no nft. */
-export async function removeNftTable(run: RunNft, tun: string): Promise<boolean> {
+/** Removes those of `tables` that there are, and returns them; none also where there is no nft. Rejects with HostError. */
+export async function removeNftTables(run: RunNft, tables: readonly string[]): Promise<string[]> {
+  const there = await listTables(run);
+  const ours = tables.filter((table) => there.has(table));
+  // Made first, so that one that has gone by now is no failure.
+  if (ours.length > 0)
+    await loadNft(run, ours.map((table) => `table ${table}\ndelete table ${table}\n`).join(''));
+  return ours;
+}
+
+/** Families and names, as `nft` writes them. */
+async function listTables(run: RunNft): Promise<Set<string>> {
   try {
-    const { status, stderr } = await run(['delete', 'table', ...nftTable(tun).split(' ')]);
-    if (status === 0 || /No such file|not supported/.test(stderr)) return status === 0;
+    const { status, stdout, stderr } = await run(['list', 'tables']);
+    if (status === 0) return new Set(stdout.split('\n').map((line) => line.replace('table ', '')));
+    if (/No such file|not supported/.test(stderr)) return new Set();
     throw explain(stderr);
   } catch (error) {
-    if (error instanceof HostError && error.code === 'no-nft') return false;
+    if (error instanceof HostError && error.code === 'no-nft') return new Set();
     throw error;
   }
 }

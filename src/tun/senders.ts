@@ -1,6 +1,6 @@
 /** Has nftables say who sends what leaves by the device, as long as somebody asks (`sender-plan.ts`). */
 import { cgroupInode, watchCgroups } from './cgroups.js';
-import { explain, HostError, ipRunner, type RunIp } from './ip.js';
+import { loadNft, nftRunner, removeNftTables, type RunNft } from './nft.js';
 import { planSenders, senderTable } from './sender-plan.js';
 
 export interface SenderQuestion {
@@ -21,7 +21,7 @@ export class HostSenders {
     private readonly tun: string,
     /** Hears why it can't be done. */
     private readonly onError: (error: unknown) => void,
-    private readonly run: RunIp = nft(),
+    private readonly run: RunNft = nftRunner(),
   ) {}
 
   /** Undefined: nobody asks any more. */
@@ -51,8 +51,8 @@ export class HostSenders {
     const text = question === undefined ? '' : this.textOf(question);
     const key = question === undefined ? '' : `${text} ${question.cgroups.map(cgroupInode).join()}`;
     if (key === this.applied) return;
-    if (text === '') await removeSenders(tun, this.run);
-    else await load(this.run, text);
+    if (text === '') await removeNftTables(this.run, [senderTable(tun)]);
+    else await loadNft(this.run, text);
     this.applied = key;
   }
 
@@ -61,26 +61,4 @@ export class HostSenders {
     const there = cgroups.map((path, bit) => ({ path, bit })).filter(({ path }) => cgroupInode(path) !== 0);
     return planSenders({ tun: this.tun, mtu, capture, cgroups: there });
   }
-}
-
-/** Removes the table of a device. Returns a line for what it removed; nothing also where there is no nft. */
-export async function removeSenders(tun: string, run: RunIp = nft()): Promise<string[]> {
-  try {
-    const { status, stderr } = await run(['delete', 'table', ...senderTable(tun).split(' ')]);
-    if (status === 0) return [`nftables table ${senderTable(tun)}`];
-    if (/No such file|not supported|not permitted/.test(stderr)) return [];
-    throw explain(stderr, ['delete table']);
-  } catch (error) {
-    if (error instanceof HostError && error.code === 'no-iproute2') return [];
-    throw error;
-  }
-}
-
-async function load(run: RunIp, text: string): Promise<void> {
-  const { status, stderr } = await run(['-f', '-'], text);
-  if (status !== 0) throw new HostError('failed', `nft: ${stderr.split('\n')[0]}`);
-}
-
-function nft(): RunIp {
-  return ipRunner({ program: 'nft' });
 }

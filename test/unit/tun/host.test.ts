@@ -164,17 +164,17 @@ describe('interception', () => {
       interception.revert(),
     ]);
     const steps = run.calls
-      .filter((call) => /rule add|replace|route del|rule show/.test(call))
-      .map((call) => call.slice(0, 24));
+      .filter((call) => /rule add|replace|route del|batch - < rule show/.test(call))
+      .map((call) => call.slice(0, 29));
     expect(steps).toEqual(
       [
-        '-4 -batch - < address add',
-        '-6 -batch - < address add',
-        '-4 -batch - < route repla',
-        '-4 -force -batch - < rout',
-        '-4 -N -j rule show < ',
-        '-6 -N -j rule show < ',
-      ].map((step) => step.slice(0, 24)),
+        '-4 -batch - < address add 10.77.0.1',
+        '-6 -batch - < address add fd77::1/128',
+        '-4 -batch - < route replace 10.20.',
+        '-4 -force -batch - < route del',
+        '-4 -N -j -batch - < rule show',
+        '-6 -N -j -batch - < rule show',
+      ].map((step) => step.slice(0, 29)),
     );
   });
 
@@ -264,19 +264,20 @@ describe('removing leftovers', () => {
       { type: 'unreachable', dst: '10.77.0.0/16', table: String(TABLE) },
       { dst: '10.9.0.0/16', dev: 'eth0', table: '254' },
     ];
-    const run = fakeIp(
-      [/-4 -N -j rule/, { stdout: JSON.stringify(rules) }],
-      [/-4 -N -j route show table all proto 203/, { stdout: JSON.stringify(routes) }],
-    );
+    const listing = `rule show\nroute show table all proto 203\n`;
+    const run = fakeIp([
+      new RegExp(`-4 -N -j -batch - < ${listing}`),
+      { stdout: `${JSON.stringify(rules)}\n${JSON.stringify(routes)}\n` },
+    ]);
     expect(await removeLeftovers('cw0', tools(run))).toEqual([
       `IPv4 rule 7100 to table ${TABLE}`,
       `IPv4 rule 7101 to table ${TABLE}`,
       `IPv4 route 10.77.0.0/16 in table ${TABLE}`,
       `IPv4 route unreachable 10.77.0.0/16 in table ${TABLE}`,
     ]);
-    expect(run.calls.filter((call) => call.includes('batch'))).toEqual([
-      `-4 -force -batch - < rule del pref 7100 table ${TABLE} protocol 203\nrule del pref 7101 table ${TABLE} protocol 203\n`,
-      `-4 -batch - < route flush table ${TABLE} proto 203\n`,
+    expect(run.calls.filter((call) => /rule del|flush/.test(call))).toEqual([
+      `-4 -force -batch - < rule del pref 7100 table ${TABLE} protocol 203\nrule del pref 7101 table ${TABLE} protocol 203\n` +
+        `route flush table ${TABLE} proto 203\n`,
     ]);
   });
 
@@ -286,7 +287,27 @@ describe('removing leftovers', () => {
       { status: 2, stdout: '[', stderr: 'Error: ipv4: FIB table does not exist.\nDump terminated\n' },
     ]);
     expect(await removeLeftovers('cw0', tools(run))).toEqual([]);
-    expect(run.calls.some((call) => call.includes('batch'))).toBe(false);
+    expect(run.calls.some((call) => call.includes('-force'))).toBe(false);
+  });
+
+  it('asks one by one where an older ip says nothing of what is empty', async () => {
+    const run = fakeIp(
+      [/-4 -N -j -batch/, { stdout: `${JSON.stringify([rule({})])}\n` }],
+      [/-4 -N -j rule/, { stdout: JSON.stringify([rule({})]) }],
+    );
+    expect(await removeLeftovers('cw0', tools(run))).toEqual([`IPv4 rule 7100 to table ${TABLE}`]);
+  });
+
+  it('removes the tables of this device that nftables have, in one go, and no other', async () => {
+    const stdout = 'table inet causeway-cw0-senders\ntable inet causeway-cw01\ntable ip causeway-cw0\n';
+    const nft = fakeIp([/list tables/, { stdout }]);
+    expect(await removeLeftovers('cw0', { ...tools(fakeIp()), nft })).toEqual([
+      'nftables table inet causeway-cw0-senders',
+    ]);
+    expect(nft.calls).toEqual([
+      'list tables < ',
+      '-f - < table inet causeway-cw0-senders\ndelete table inet causeway-cw0-senders\n',
+    ]);
   });
 
   it('passes on why it cannot look', async () => {
