@@ -55,6 +55,12 @@ export async function runAgent(options: AgentOptions): Promise<number> {
   }
 }
 
+/** The forwarding worker, and who hears of it. */
+interface LoadedWorker {
+  readonly port: WorkerPort;
+  agent?: Agent;
+}
+
 class AgentLife {
   /** Resolves with the exit code when the agent is to end; rejects with what ended it. */
   readonly ended: Promise<number>;
@@ -86,10 +92,11 @@ class AgentLife {
     const control = new AgentControl(config, io, () => this.finish(0));
     this.listen(control);
     await this.serve(control);
+    const worker = this.loadWorker();
     const host = new HostInterception(config.tun.name);
     const removed = await host.prepare();
     if (removed.length > 0) log.warn({ removed }, 'removed what an agent that was killed had left');
-    const agent = await this.startWorker(plain, control, host);
+    const agent = await this.startWorker(plain, control, host, worker);
     agent.start();
     await Promise.all([this.senders.settled(), host.settled()]);
     control.ready = true;
@@ -134,11 +141,31 @@ class AgentLife {
     this.undo.push(() => metrics.close());
   }
 
-  private async startWorker(plain: boolean, control: AgentControl, host: HostInterception): Promise<Agent> {
+  /** Its thread loads while what a killed agent left is looked for. */
+  private loadWorker(): LoadedWorker {
+    const loaded: LoadedWorker = {
+      port: new WorkerPort(
+        (message) => loaded.agent?.receive(message),
+        (error) => {
+          this.log.fatal({ error: String(error) }, 'the forwarding worker died');
+          this.fail(error);
+        },
+      ),
+    };
+    this.undo.push(() => loaded.port.stop());
+    return loaded;
+  }
+
+  private async startWorker(
+    plain: boolean,
+    control: AgentControl,
+    host: HostInterception,
+    worker: LoadedWorker,
+  ): Promise<Agent> {
     const { config, identity, io, log } = this;
     const node = identity.verified.certificate;
     const epoch = Math.floor(Date.now() / 1000) >>> 0;
-    const worker: { port?: WorkerPort } = {};
+    const { port } = worker;
     const clock: Clock = { now: () => io.now(), wall: () => Date.now(), schedule };
     const keeper = new HostKeeper(host, node, log, (error) => this.fail(error));
     const many = new HostMany(host, (error) =>
@@ -146,26 +173,18 @@ class AgentLife {
     );
     const intercept = interceptOptionsOf(config, identity);
     const agent = this.createAgent(clock, epoch, keeper, many, (message, transfer) =>
-      worker.port?.post(message, transfer),
+      port.post(message, transfer),
     );
-    const { port, ready } = await WorkerPort.start(
-      {
-        self: node.nodeId,
-        epoch: epoch & 0xffff,
-        tun: config.tun,
-        listen: config.listen,
-        mark: MARK,
-        ...(intercept && { intercept }),
-        plain,
-      },
-      (message) => agent.receive(message),
-      (error) => {
-        log.fatal({ error: String(error) }, 'the forwarding worker died');
-        this.fail(error);
-      },
-    );
-    worker.port = port;
-    this.undo.push(() => port.stop());
+    worker.agent = agent;
+    const ready = await port.open({
+      self: node.nodeId,
+      epoch: epoch & 0xffff,
+      tun: config.tun,
+      listen: config.listen,
+      mark: MARK,
+      ...(intercept && { intercept }),
+      plain,
+    });
     this.undo.push(() => host.revert());
     this.undo.push(() => this.senders.close());
     this.undo.push(() => many.close());

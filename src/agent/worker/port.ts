@@ -30,17 +30,17 @@ export class WorkerPort {
     (captured: Extract<FromWorker, { type: 'captured' }>) => void
   >();
   private lastQuestion = 0;
+  private opening: { resolve: (ready: Ready) => void; reject: (error: Error) => void } | undefined;
+  private isOpen = false;
   private stopped: (() => void) | undefined;
   private ended = false;
 
-  /** `onDeath` hears of an end that nobody asked for. */
+  /** Begins to load the thread, which opens nothing yet. `onDeath` hears of an end that nobody asked for. */
   constructor(
-    options: WorkerOptions,
     private readonly onMessage: (message: FromWorker) => void,
     private readonly onDeath: (error: Error) => void,
   ) {
     this.worker = new Worker(new URL('./thread.js', import.meta.url), {
-      workerData: options,
       name: 'forwarding',
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
     });
@@ -49,32 +49,11 @@ export class WorkerPort {
     this.worker.on('exit', () => this.die(new Error('the forwarding worker ended')));
   }
 
-  /** Waits for the devices to be open. Rejects with IoError where that fails. */
-  static start(
-    options: WorkerOptions,
-    onMessage: (message: FromWorker) => void,
-    onDeath: (error: Error) => void,
-  ): Promise<{ port: WorkerPort; ready: Ready }> {
+  /** Resolves when device and socket are open. Rejects with IoError where that fails. */
+  open(options: WorkerOptions): Promise<Ready> {
     return new Promise((resolve, reject) => {
-      let started = false;
-      const port: WorkerPort = new WorkerPort(
-        options,
-        (message) => {
-          if (message.type === 'ready') {
-            started = true;
-            resolve({ port, ready: message });
-          } else if (message.type === 'fatal') {
-            port.ended = true;
-            // What it had opened before it failed would keep its thread alive, and so this process.
-            const error = new IoError(message.message, message.code, message.syscall);
-            void port.worker.terminate().then(() => (started ? onDeath(error) : reject(error)));
-          } else onMessage(message);
-        },
-        (error) => {
-          if (started) onDeath(error);
-          else reject(error);
-        },
-      );
+      this.opening = { resolve, reject };
+      this.worker.postMessage(options);
     });
   }
 
@@ -113,7 +92,7 @@ export class WorkerPort {
 
   /** Says goodbye to all neighbours, closes device and socket, ends the thread. */
   async stop(): Promise<void> {
-    if (!this.ended) {
+    if (this.isOpen && !this.ended) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, STOP_PATIENCE);
         this.stopped = () => {
@@ -124,6 +103,7 @@ export class WorkerPort {
         this.ended = true;
       });
     }
+    this.ended = true;
     await this.worker.terminate();
   }
 
@@ -151,12 +131,21 @@ export class WorkerPort {
       this.questions.delete(message.id);
     } else if (message.type === 'captured') this.captures.get(message.id)?.(message);
     else if (message.type === 'stopped') this.stopped?.();
+    else if (message.type === 'ready') this.opened(message);
+    else if (message.type === 'fatal') this.die(new IoError(message.message, message.code, message.syscall));
     else this.onMessage(message);
+  }
+
+  private opened(ready: Ready): void {
+    this.isOpen = true;
+    this.opening?.resolve(ready);
+    this.opening = undefined;
   }
 
   private die(error: Error): void {
     if (this.ended) return;
     this.ended = true;
-    this.onDeath(error);
+    // What it has opened would keep its thread alive, and so this process.
+    void this.worker.terminate().then(() => (this.opening?.reject ?? this.onDeath)(error));
   }
 }

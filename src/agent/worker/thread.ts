@@ -1,6 +1,6 @@
-/** The forwarding worker's thread: opens device and socket, says so, then takes packets and messages until it is told to stop. */
+/** The forwarding worker's thread: opens device and socket when it is told to, says so, then takes packets and messages until it is to stop. */
 import { randomBytes } from 'node:crypto';
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { type Io, IoError } from '../../io/ports.js';
 import type { FromWorker, ToWorker, WorkerOptions } from '../messages.js';
 import { ForwardingWorker } from './forwarding-worker.js';
@@ -49,8 +49,8 @@ function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
   parentPort!.postMessage(message, transfer);
 }
 
-try {
-  const { worker, ready, io } = await open(workerData as WorkerOptions);
+async function run(options: WorkerOptions): Promise<void> {
+  const { worker, ready, io } = await open(options);
   parentPort!.on('message', (message: ToWorker) => {
     worker.receive(message);
     if (message.type === 'stop') parentPort!.close();
@@ -58,7 +58,12 @@ try {
   post(ready);
   worker.start();
   await warmUp(io);
-} catch (error) {
-  const { message, code, syscall } = error instanceof IoError ? error : new IoError(String(error), 'EIO', '');
-  post({ type: 'fatal', code, message, syscall });
 }
+
+parentPort!.once('message', (options: WorkerOptions) => {
+  run(options).catch((error: unknown) => {
+    const { message, code, syscall } =
+      error instanceof IoError ? error : new IoError(String(error), 'EIO', '');
+    post({ type: 'fatal', code, message, syscall });
+  });
+});
