@@ -43,5 +43,8 @@ const packages = new Set(output.flatMap(({ moduleIds = [] }) => moduleIds.map(pa
 packages.delete(null);
 writeFileSync(
   path.join(folder, 'LICENCES.txt'),
-  [...packages].sort().map(licenceOf).join(`\n${'-'.repeat(80)}\n\n`),
+  [...packages]
+    .sort()
+    .map(licenceOf)
+    .join(`\n${'-'.repeat(80)}\n\n`),
 );

@@ -12,7 +12,8 @@ export const BIN = process.env['CAUSEWAY_BIN'] ?? join(import.meta.dirname, '../
 export const PORT = 7100;
 
 /** Root, a TUN device and a build: without them these tests say so and are skipped. */
-export const usable = isRoot && existsSync('/dev/net/tun') && existsSync(join(BIN, '../../dist/bundle/cli.js'));
+export const usable =
+  isRoot && existsSync('/dev/net/tun') && existsSync(join(BIN, '../../dist/bundle/cli.js'));
 
 /** Wide: the machine may have other things to do. */
 export const SOON = { timeout: 40_000, interval: 50 };
