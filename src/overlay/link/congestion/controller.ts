@@ -282,9 +282,14 @@ export class CongestionController {
     const verdict = this.watch.onRound(now, this.queueDelay, own, this.delay.window, this.longRate);
     if (verdict !== 'none') this.suspect(now, verdict);
     else {
-      const least = Math.max(this.leastWindow(), this.watch.windowBefore * YIELD_LEAST);
-      const mayGrow = this.rounds.mostlyLimited;
-      this.delay.onRound(standingRtt, this.base.value, maxRate, this.ownQueueTime(), least, mayGrow);
+      this.delay.onRound({
+        standingRtt,
+        base: this.base.value,
+        rate: maxRate,
+        target: this.ownQueueTime(),
+        least: Math.max(this.leastWindow(), this.watch.windowBefore * YIELD_LEAST),
+        mayGrow: this.rounds.mostlyLimited,
+      });
       if (this.isDrainDue(now)) this.beginDrain(now, DEEP_DRAIN);
     }
   }

@@ -31,6 +31,21 @@ const CAUTIOUS_ROUNDS = 20;
 /** The window never exceeds the delivery rate by more: a policer drops and never delays. Tuned. */
 const OVER_DELIVERY = 1.5;
 
+/** A round in which the window was full. Times in µs, windows in bytes. */
+export interface DelayRound {
+  standingRtt: number;
+  /** The round trip without any queue. */
+  base: number;
+  /** The greatest rate of late, bytes per µs. */
+  rate: number;
+  /** The queue to keep. */
+  target: number;
+  /** Windows are no less. */
+  least: number;
+  /** The window was full most of the time, or that the queue is short proves nothing. */
+  mayGrow: boolean;
+}
+
 export class DelayWindow {
   window = 0;
   /** Rounds without quickened growth left. */
@@ -74,18 +89,8 @@ export class DelayWindow {
     return this.queueTime(rate) + Math.min(increase, QUEUE_TIME);
   }
 
-  /**
-   * A round in which the window was full ended with this standing round trip. `rate` is the greatest of late, `target` the queue to keep.
-   * `mayGrow`: the window was full most of the time, or that the queue is short proves nothing.
-   */
-  onRound(
-    standingRtt: number,
-    base: number,
-    rate: number,
-    target: number,
-    least: number,
-    mayGrow: boolean,
-  ): void {
+  /** What a round's end says of the window. */
+  onRound({ standingRtt, base, rate, target, least, mayGrow }: DelayRound): void {
     if (this.settling > 0) {
       this.settling--;
       return;

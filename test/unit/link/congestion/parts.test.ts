@@ -45,9 +45,14 @@ describe('start-up', () => {
 });
 
 describe('the delay window', () => {
+  /** A round in which nothing stood in the queue. */
+  const EMPTY = {
+    ...{ standingRtt: 40 * MS, base: 40 * MS, rate: RATE, target: 3 * MS },
+    ...{ least: 0, mayGrow: true },
+  };
   /** The window after so many rounds without any queue, of 20 packets first. */
   const grown = (window: DelayWindow, rounds: number): number => {
-    for (let i = 0; i < rounds; i++) window.onRound(40 * MS, 40 * MS, 100 * RATE, 3 * MS, 0, true);
+    for (let i = 0; i < rounds; i++) window.onRound({ ...EMPTY, rate: 100 * RATE });
     return window.window / (20 * PACKET);
   };
 
@@ -57,7 +62,8 @@ describe('the delay window', () => {
     expect(grown(early, 8)).toBeGreaterThan(3);
     const proven = new DelayWindow(PACKET);
     proven.begin(20 * PACKET);
-    for (let i = 0; i < 6; i++) proven.onRound(50 * MS, 40 * MS, 100 * RATE, 3 * MS, 20 * PACKET, true);
+    for (let i = 0; i < 6; i++)
+      proven.onRound({ ...EMPTY, standingRtt: 50 * MS, rate: 100 * RATE, least: 20 * PACKET });
     proven.enter(20 * PACKET);
     expect(proven.isProven).toBe(true);
     expect(grown(proven, 8)).toBeLessThan(2.5);
@@ -70,7 +76,7 @@ describe('the delay window', () => {
     let rtt = base;
     for (let i = 0; i < 200; i++) {
       const sentBy = window.window;
-      window.onRound(rtt, base, RATE, 3 * MS, 0, true);
+      window.onRound({ ...EMPTY, standingRtt: rtt, base });
       rtt = Math.max(base, sentBy / RATE);
     }
     const queue = rtt - base;
@@ -82,7 +88,7 @@ describe('the delay window', () => {
   it('is bounded by the delivery rate where nothing delays: a policer', () => {
     const window = new DelayWindow(PACKET);
     window.enter(20 * PACKET);
-    for (let i = 0; i < 200; i++) window.onRound(40 * MS, 40 * MS, RATE, 3 * MS, 0, true);
+    for (let i = 0; i < 200; i++) window.onRound(EMPTY);
     expect(window.window).toBeLessThanOrEqual(1.5 * RATE * 43 * MS + 4 * PACKET);
   });
 });
