@@ -5,7 +5,7 @@
  *
  *   node bench/redundant.mjs [--scenario FILE] [--rate N] [--seconds N]
  *
- * --rate: packets a second and flow that are simulated while any link is foul; flows send 100. While all links are clean, every scheme delivers every packet.
+ * --rate: packets a second and flow that are simulated while any link is foul, a multiple of 10; flows send 100. While all links are clean, every scheme delivers every packet.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -28,6 +28,10 @@ const { values: options } = parseArgs({
 const scenario = JSON.parse(readFileSync(options.scenario, 'utf8'));
 const seconds = Number(options.seconds ?? scenario.seconds);
 const PER_STEP = (Number(options.rate) * STEP) / 1e6;
+if (!Number.isInteger(PER_STEP) || PER_STEP < 1) {
+  console.error(`redundant: --rate is a multiple of ${1e6 / STEP}`);
+  process.exit(2);
+}
 /** A lost packet is missed when the next one comes, and asked for once. */
 const REQUEST_GAP = 10_000;
 const EPOCH = 1;
