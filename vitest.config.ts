@@ -1,9 +1,10 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Those that take longest begin first, or the last one would run alone. */
 const LONG =
-  /integration.(demo|agent.(bad-input|two-hosts|failover|lifecycle)|mesh.(lifecycle|emulator)|cli.lifecycle)\.test/;
+  /sim.(mesh|route|idle-traffic)|integration.(demo|agent.(bad-input|two-hosts|failover|lifecycle|path-mtu)|mesh.(lifecycle|emulator)|cli.lifecycle)\.test/;
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
@@ -30,6 +31,8 @@ const atATime = Number(process.env['CAUSEWAY_TEST_WORKERS'] ?? 2);
 
 export default defineConfig({
   test: {
+    // Vitest would leave a core alone.
+    maxWorkers: availableParallelism(),
     sequence: { sequencer: LongestFirst },
     projects: [
       // Files of one process share their modules, whose loading takes as long as the tests; no module keeps anything for the next file.
