@@ -8,7 +8,7 @@ import { elapsed32 } from '../../wire/sequence.js';
 
 /** Counts fade to 1/e in so many records, or in this time where more come. Tuned. */
 const RECORDS = 100;
-const SPAN = 1_500_000;
+const SPAN = 1_000_000;
 /** Records without loss that stand beside what was counted. Tuned. */
 const BENEFIT = 20;
 /** Runs of losses, faded, that make more than an accident. Tuned. */
