@@ -34,6 +34,7 @@ export class WorkerPort {
   private isOpen = false;
   private stopped: (() => void) | undefined;
   private ended = false;
+  private death: Error | undefined;
 
   /** Begins to load the thread, which opens nothing yet. `onDeath` hears of an end that nobody asked for. */
   constructor(
@@ -51,6 +52,7 @@ export class WorkerPort {
 
   /** Resolves when device and socket are open. Rejects with IoError where that fails. */
   open(options: WorkerOptions): Promise<Ready> {
+    if (this.death) return Promise.reject(this.death);
     return new Promise((resolve, reject) => {
       this.opening = { resolve, reject };
       this.worker.postMessage(options);
@@ -145,6 +147,7 @@ export class WorkerPort {
   private die(error: Error): void {
     if (this.ended) return;
     this.ended = true;
+    this.death = error;
     // What it has opened would keep its thread alive, and so this process.
     void this.worker.terminate().then(() => (this.opening?.reject ?? this.onDeath)(error));
   }
