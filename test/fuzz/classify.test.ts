@@ -1,6 +1,6 @@
 /**
- * Inner packets, real ones with bytes changed and random ones, through all that decides about them. CAUSEWAY_FUZZ_PACKETS: how many, such as
- * 10000000, which takes some minutes.
+ * Inner packets, real ones with bytes changed, through all that decides about them, and through the data path as it is. CAUSEWAY_FUZZ_PACKETS: how
+ * many each, such as 10000000, which takes some minutes.
  */
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../src/intercept/access.js';
@@ -18,10 +18,15 @@ import {
   parsePacket,
 } from '../../src/intercept/packet.js';
 import { compileRules, NO_SENDER, type RuleInput } from '../../src/intercept/rules.js';
+import { frame } from '../support/forward/frames.js';
+import { overlayAddress } from '../support/forward/icmp.js';
+import { FAR, ForwardRig, SELF } from '../support/forward/rig.js';
 import { ipv4, ipv6, udp } from '../unit/intercept/packets.js';
 
 const SEED = 20_077;
 const PACKETS = Number(process.env['CAUSEWAY_FUZZ_PACKETS'] ?? 200_000);
+/** Packets of a turn of the data path. */
+const BATCH = 20;
 const ROOM = 256;
 const FLOWS = 512;
 
@@ -58,6 +63,24 @@ const SEEDS: readonly Uint8Array[] = [
   ipv6({ payload: [17, 0, 0, 1, 0, 0, 0, 7, ...udp(4000, 53, body)], next: 44 }),
   ipv6({ payload: [17, 0, 0, 0x30, 0, 0, 0, 7, ...body], next: 44 }),
 ];
+
+/** One view for each length, so that reading beyond it throws a RangeError. */
+const VIEWS = Array.from({ length: ROOM }, (_, length) => new DataView(new ArrayBuffer(length)));
+
+/** A seed with some bytes changed, or cut off; good until the next one of its length. */
+function mutant(next: () => number, seeds: readonly Uint8Array[]): DataView {
+  const seed = seeds[next() % seeds.length];
+  const cut = next() % 16 === 0 ? next() % (seed.length + 1) : seed.length;
+  const view = VIEWS[cut];
+  new Uint8Array(view.buffer).set(seed.subarray(0, cut));
+  const changes = next() % 5;
+  for (let c = 0; c < changes && cut > 0; c++) {
+    // Mostly in the headers, where it tells.
+    const at = next() % (next() & 3 ? Math.min(cut, 56) : cut);
+    view.setUint8(at, next());
+  }
+  return view;
+}
 
 class Decider {
   readonly flows = new FlowCache({ capacity: FLOWS });
@@ -131,21 +154,10 @@ class Decider {
 describe(`${PACKETS} packets with changed bytes (seed ${SEED})`, () => {
   it('are each refused for a reason or decided, and none throws', () => {
     const next = generator(SEED);
-    // One view for each length, so that reading beyond it throws a RangeError.
-    const views = Array.from({ length: ROOM }, (_, length) => new DataView(new ArrayBuffer(length)));
     const decider = new Decider();
     for (let k = 0; k < PACKETS; k++) {
-      const seed = SEEDS[next() % SEEDS.length];
-      const cut = next() % 16 === 0 ? next() % (seed.length + 1) : seed.length;
-      const view = views[cut];
-      new Uint8Array(view.buffer).set(seed.subarray(0, cut));
-      const changes = next() % 5;
-      for (let c = 0; c < changes && cut > 0; c++) {
-        // Mostly in the headers, where it tells.
-        const at = next() % (next() & 3 ? Math.min(cut, 56) : cut);
-        view.setUint8(at, next());
-      }
-      decider.take(k * 100, view, cut);
+      const view = mutant(next, SEEDS);
+      decider.take(k * 100, view, view.byteLength);
     }
     const reasons = [...PARSE_REJECTS.slice(1), 'martian', 'overlap', 'let in', 'kept out'];
     for (const reason of reasons)
@@ -154,4 +166,39 @@ describe(`${PACKETS} packets with changed bytes (seed ${SEED})`, () => {
     expect(total).toBe(PACKETS);
     if (PACKETS >= 1_000_000) console.log(Object.fromEntries(decider.outcomes));
   }, 3_600_000);
+
+  it('are each dropped for a reason, answered or passed on by entry and exit as they are', () => {
+    const next = generator(SEED);
+    const rig = new ForwardRig({ tokens: Number.MAX_SAFE_INTEGER });
+    const outgoing = SEEDS.map((seed) => between(seed, SELF, FAR));
+    const incoming = SEEDS.map((seed) => between(seed, FAR, SELF));
+    let left = 0;
+    for (let k = 0; k < PACKETS; k += BATCH) {
+      for (let n = 0; n < BATCH; n++) {
+        if (n & 1) rig.tun.inject(bytesOf(mutant(next, outgoing)));
+        else rig.near.send([rig.near.seal(frame({ from: FAR, to: SELF }, bytesOf(mutant(next, incoming))))]);
+      }
+      rig.settle();
+      left += rig.near.datagrams.splice(0).length + rig.side.datagrams.splice(0).length;
+      rig.takeTun();
+    }
+    const drops = Object.values(rig.drops()).reduce((sum, n) => sum + n, 0);
+    expect(drops + left + rig.counters.tunWrittenPackets).toBe(PACKETS);
+    for (const reason of ['martian', 'foreign-source', 'foreign-destination', 'inner-overlap'])
+      expect([reason, rig.drops()[reason] ?? 0]).not.toEqual([reason, 0]);
+    if (PACKETS >= 1_000_000) console.log(rig.drops(), { left, came: rig.counters.tunWrittenPackets });
+  }, 3_600_000);
 });
+
+const bytesOf = ({ buffer }: DataView): Uint8Array => new Uint8Array(buffer.slice(0) as ArrayBuffer);
+
+/** The packet from one node of the rig's overlay to another. */
+function between(packet: Uint8Array, from: number, to: number): Uint8Array {
+  const moved = packet.slice();
+  const at =
+    moved[0] >> 4 === 4 ? { source: 12, destination: 16, size: 4 } : { source: 8, destination: 24, size: 16 };
+  const address = (node: number) => overlayAddress(moved[0] >> 4 === 4 ? 4 : 6, node).slice(0, at.size);
+  moved.set(address(from), at.source);
+  moved.set(address(to), at.destination);
+  return moved;
+}
