@@ -7,6 +7,8 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { type Agent, eventually, Overlay, peersOf, SOON, startAll, usable } from '../agent/overlay.js';
 import type { Host, Program } from '../../support/net.js';
 
+const RULES = '[{match: {proto: udp, port: 4444}, do: drop}, {match: {proto: udp, port: 5555}, do: overlay}]';
+
 describe.skipIf(!usable)('mode full (needs root, /dev/net/tun and a build)', () => {
   const overlay = new Overlay();
   let a: Agent;
@@ -19,11 +21,9 @@ describe.skipIf(!usable)('mode full (needs root, /dev/net/tun and a build)', () 
     c = await ground.host('c');
     await ground.join(hostA, hostB);
     await ground.join(hostA, c);
-    const rules =
-      '[{match: {proto: udp, port: 4444}, do: drop}, {match: {proto: udp, port: 5555}, do: overlay}]';
     a = await overlay.agent(hostA, {
       peers: peersOf(hostA, 'v4', hostB),
-      intercept: `{mode: full, rules: ${rules}}`,
+      intercept: `{mode: full, rules: ${RULES}}`,
     });
     b = await overlay.agent(hostB, { peers: peersOf(hostB, 'v4', hostA) });
     await startAll(a, b);
@@ -64,8 +64,50 @@ describe.skipIf(!usable)('mode full (needs root, /dev/net/tun and a build)', () 
   });
 
   it('sends large datagrams in the fragments that the kernel would have made', async () => {
+    const tap = c.start(
+      'tcpdump',
+      '-i',
+      c.port(a.host).device,
+      '-l',
+      '-U',
+      '-n',
+      '-v',
+      'icmp or ip6 proto 44',
+    );
+    await expect.poll(() => tap.err, SOON).toContain('listening');
     for (const family of ['v4', 'v6'] as const)
       expect(await a.pings(toC(family), '-s', '4000', '-p', '77')).toBe(true);
+    // Requests and answers: 1500 bytes each, but for the last.
+    for (const fragment of [
+      /offset 0, flags \[\+\]/g,
+      /offset 1480, flags \[\+\]/g,
+      /offset 2960, flags \[none\]/g,
+    ])
+      await expect.poll(() => tap.out.match(fragment)?.length, SOON).toBe(2);
+    for (const fragment of [/frag \(0x[0-9a-f]+:0\|1448\)/g, /:1448\|1448\)/g, /:2896\|1112\)/g])
+      await expect.poll(() => tap.out.match(fragment)?.length, SOON).toBe(2);
+    await tap.stop();
+  });
+
+  it('drops a flow that leaves directly from the reload on whose rules say so', async () => {
+    const flow = a.host.start('python3', '-c', STREAM, toC(), '7777');
+    const tap = c.start('tcpdump', '-i', c.port(a.host).device, '-l', '-U', '-n', 'udp port 7777');
+    const arrived = (): number => tap.out.split('\n').length;
+    const passes = async (): Promise<boolean> => {
+      const before = arrived();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return arrived() > before;
+    };
+    await expect.poll(passes, SOON).toBe(true);
+    for (const [rules, isThrough] of [
+      [`[{match: {proto: udp, port: 7777}, do: drop}, ${RULES.slice(1)}`, false],
+      [RULES, true],
+    ] as const) {
+      a.configure({ intercept: `{mode: full, rules: ${rules}}` });
+      expect((await a.cli('reload')).code).toBe(0);
+      await expect.poll(passes, SOON).toBe(isThrough);
+    }
+    await Promise.all([flow.stop(), tap.stop()]);
   });
 
   it('carries connections of both directions, and the overlay beside them', async () => {
@@ -167,6 +209,15 @@ time.sleep(0.5)
 error = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 import os
 if error: print(os.strerror(error), file=sys.stderr)
+`;
+/** One flow, a datagram every 20 ms. */
+const STREAM = `
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    try: s.sendto(bytes(50), (sys.argv[1], int(sys.argv[2])))
+    except OSError: pass
+    time.sleep(0.02)
 `;
 const FLOOD = `
 import socket, sys, time
