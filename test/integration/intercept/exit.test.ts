@@ -78,6 +78,22 @@ describe.skipIf(!usable)('a node that forwards (needs root, /dev/net/tun and a b
     expect((await g.drops())['foreign-source'] ?? 0).toBe(before);
   });
 
+  it('forwards under the addresses of who sends, where it is not to masquerade', async () => {
+    await g.stop();
+    g.configure({ more: 'forward: {masquerade: false}' });
+    await startAll(g);
+    await a.connected(g);
+    const web = l.start('python3', '-u', '-c', PEER, addressOf(l, 'v4'));
+    await expect.poll(() => web.out, SOON).toContain('ready');
+    // The way back is the route that l has by now.
+    await eventually(async () =>
+      expect(
+        await a.host.well('curl', '-sS', '--max-time', '5', `http://${addressOf(l, 'v4')}:8080/`),
+      ).toContain(`from ${a.v4}`),
+    );
+    await web.stop();
+  });
+
   it('refuses what the exit would have carried once it has gone', async () => {
     await g.stop('SIGKILL');
     await eventually(async () => {

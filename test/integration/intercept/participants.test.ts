@@ -126,6 +126,20 @@ describe.skipIf(!usable)("participants' real addresses (needs root, /dev/net/tun
     await a.stop();
   });
 
+  it('are reached in clear while there is no way, where `fallback` says so', async () => {
+    a.configure({ intercept: '{participants: true, fallback: direct}' });
+    await startAll(a);
+    const alone = await wire(pingBoth);
+    expect(inClear(alone).some((line) => line.includes('echo request'))).toBe(true);
+    await startAll(b);
+    await a.connected(b);
+    await intercepted();
+    expect(inClear(await wire(pingBoth))).toEqual([]);
+    await b.stop();
+    await eventually(pingBoth);
+    await a.stop();
+  });
+
   it('leave no trace on the host', async () => {
     for (const { host } of [a, b]) {
       expect(await host.well('ip', 'rule')).not.toContain('7100');
