@@ -157,6 +157,11 @@ export class Capture implements Watcher {
     kept.comment = `to ${this.nameOf(node)}, ${SERVICE_NAMES[service] ?? `service ${service}`}`;
   }
 
+  left(batch: PacketBatch, i: number): void {
+    const kept = this.fresh.get(batch)?.[i];
+    if (kept) kept.comment = 'direct';
+  }
+
   relayed(batch: PacketBatch, frame: number, length: number): void {
     if (!this.wantsPackets) return;
     const { view } = batch;

@@ -363,18 +363,21 @@ export class Entry {
   private fallsBack(i: number): boolean {
     const { beyond } = this.parts;
     if (!beyond?.fallback || beyond.staysInside(this.info)) return false;
-    beyond.direct.take(i);
+    this.leave(i, beyond);
     return true;
   }
 
   /** Sends packet `i` by the host's own routes, as a rule says; but the overlay's own addresses mean nothing there. */
   private sendOn(i: number, now: number): void {
     const { beyond } = this.parts;
-    if (beyond && !beyond.staysInside(this.info)) {
-      beyond.direct.take(i);
-      return;
-    }
-    this.refuse('direct-overlay', i, now, 'prohibited');
+    if (beyond && !beyond.staysInside(this.info)) this.leave(i, beyond);
+    else this.refuse('direct-overlay', i, now, 'prohibited');
+  }
+
+  private leave(i: number, { direct }: Beyond): void {
+    const { read, counters } = this.parts;
+    counters.watcher?.left(read, i);
+    direct.take(i);
   }
 
   /** Cuts `take[done..taken)` into `out`, as far as it holds them; returns how many packets of the read that were. */

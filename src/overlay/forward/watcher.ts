@@ -8,6 +8,8 @@ import type { DropReason } from './counters.js';
 export interface Watcher {
   /** Packet `i` of a batch that a device or socket filled goes over the overlay, to a node by a service. */
   entered(batch: PacketBatch, i: number, node: number, service: number): void;
+  /** Packet `i` of a batch that a device filled goes by the host's own routes. */
+  left(batch: PacketBatch, i: number): void;
   /** The data frame of `length` bytes at `frame` goes on to another node. */
   relayed(batch: PacketBatch, frame: number, length: number): void;
   /** Packet `i` of a batch that a device or socket filled went no further. */

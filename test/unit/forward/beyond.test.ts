@@ -58,6 +58,18 @@ describe("a packet to another node's real address", () => {
     }
   });
 
+  it('is told apart for who looks on: over the overlay, or directly', () => {
+    const rig = new ForwardRig(FALLBACK);
+    const seen: string[] = [];
+    const note = (what: string) => () => void seen.push(what);
+    rig.counters.watcher = {
+      ...{ entered: note('entered'), left: note('left'), relayed: note('relayed') },
+      ...{ dropped: note('dropped'), droppedInside: note('dropped') },
+    };
+    for (const node of [FAR, LOST]) sent(rig, packet(real(SELF), real(node)));
+    expect(seen).toEqual(['entered', 'left']);
+  });
+
   it('is refused there if it may not', () => {
     const rig = new ForwardRig(REFUSE);
     const { direct, icmp } = sent(rig, packet(real(SELF), real(LOST)));
