@@ -162,9 +162,10 @@ async function runCheck(
   { out, err }: Output,
   exit: (code: number) => void,
 ): Promise<void> {
-  const { loadConfig, preflight, ruleProblems } = await import('../agent/config/index.js');
+  const { examine, loadConfig, ruleProblems } = await import('../agent/config/index.js');
   const config = loadConfig(file);
-  const problems = [...ruleProblems(config), ...preflight(config, Date.now())];
+  const { identity, problems: found } = examine(config, Date.now());
+  const problems = [...ruleProblems(config, identity), ...found];
   const errors = problems.filter(({ level }) => level === 'error');
   if (asJson === true) out(json({ ok: errors.length === 0, node: config.node, problems }));
   else if (problems.length > 0) err(problems.map((problem) => formatProblem(problem)).join('\n'));

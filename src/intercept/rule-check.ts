@@ -1,18 +1,11 @@
 /**
- * Rules that can never match, and why: because nothing is what they ask for, or because the rules before them take all of it. The second is found where
+ * Rules that can never match, and why: because nothing is what they ask for (or nothing that this node sees, `rule-sight.ts`), or because the rules before them take all of it. The second is found where
  * every single case of a rule (one of its destinations, one of its ports …) lies within one earlier rule; what only several together
  * take of a single case isn't found.
  */
-import { isBroadcast, isMulticast } from './address.js';
 import type { PortRange } from './rule-index.js';
-import {
-  inPrefix,
-  maskPrefix,
-  type NodeEnd,
-  type RuleMatch,
-  type RulePrefix,
-  type UserGroup,
-} from './rules.js';
+import { isManyPrefix, prefixHolds, type Sight, unseenWhy } from './rule-sight.js';
+import type { NodeEnd, RuleMatch, RulePrefix, UserGroup } from './rules.js';
 
 export interface DeadRule {
   rule: number;
@@ -26,6 +19,8 @@ export interface CheckContext {
   self: number;
   /** Whether the rules are about packets that come in; else about those that this node sends. */
   inbound: boolean;
+  /** Absent where its certificate isn't known. */
+  sight?: Sight | undefined;
 }
 
 /** Cases of a rule that are looked at, at most. */
@@ -35,7 +30,8 @@ type End = RulePrefix | NodeEnd;
 
 export function findDeadRules(rules: readonly { match: RuleMatch }[], context: CheckContext): DeadRule[] {
   return rules.flatMap(({ match }, rule) => {
-    const senseless = nonsenseOf(match, context);
+    const { sight } = context;
+    const senseless = nonsenseOf(match, context) ?? (sight && unseenWhy(match, sight, context));
     if (senseless !== undefined) return [{ rule, by: [], why: senseless }];
     const by = takers(rules.slice(0, rule), match);
     return by ? [{ rule, by, why: 'everything that it matches' }] : [];
@@ -46,13 +42,6 @@ export function findDeadRules(rules: readonly { match: RuleMatch }[], context: C
 export function meansManyOnly({ to }: RuleMatch): boolean {
   const isMany = (end: End) => 'words' in end && isManyPrefix(end);
   return to !== undefined && to.every(isMany);
-}
-
-/** 224.0.0.0/4, ff00::/8 or 255.255.255.255, or what lies within. */
-function isManyPrefix({ version, words, bits }: RulePrefix): boolean {
-  return (
-    (bits >= (version === 4 ? 100 : 8) && isMulticast(...words)) || (bits === 128 && isBroadcast(...words))
-  );
 }
 
 function nonsenseOf({ to, from }: RuleMatch, { self, inbound }: CheckContext): string | undefined {
@@ -124,10 +113,7 @@ function covers(wide: RuleMatch, narrow: RuleMatch): boolean {
 }
 
 function endHolds(outer: End, inner: End): boolean {
-  if ('words' in outer)
-    return (
-      'words' in inner && outer.bits <= inner.bits && inPrefix(maskPrefix(outer), inner.version, inner.words)
-    );
+  if ('words' in outer) return 'words' in inner && prefixHolds(outer, inner);
   if ('node' in outer) return 'node' in inner && outer.node === inner.node;
   return 'group' in inner && outer.group === inner.group;
 }

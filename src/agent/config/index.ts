@@ -6,6 +6,6 @@ export * from './config.js';
 export { ConfigError, formatProblem } from './errors.js';
 export type { ConfigProblem } from './errors.js';
 export { diffConfig, loadConfig, parseConfig, RELOADABLE } from './load.js';
-export { EXPIRY_WARNING, loadIdentity, preflight } from './preflight.js';
+export { examine, EXPIRY_WARNING, loadIdentity, preflight } from './preflight.js';
 export type { Identity, PreflightProblem } from './preflight.js';
 export { ruleProblems } from './rule-problems.js';

@@ -72,7 +72,11 @@ class Report {
   }
 }
 
-function examine(config: Config, wallMs: number): { identity?: Identity; problems: PreflightProblem[] } {
+/** Both: the identity, where the files make one, and everything wrong or doubtful. */
+export function examine(
+  config: Config,
+  wallMs: number,
+): { identity?: Identity; problems: PreflightProblem[] } {
   const report = new Report(config);
   const trust = readTrust(report, config.pki.ca);
   const certificate = readCertificate(report, config.pki.cert);

@@ -1,17 +1,39 @@
 /** What is doubtful about a configuration's rules, as `causeway check` shows it: rules that never match anything, or can't do what they say. */
 import { nodeIdOf } from '../../crypto/identity/name.js';
+import { prefixOf } from '../../crypto/identity/index.js';
+import type { OverlayAddress } from '../../crypto/identity/index.js';
 import { findDeadRules, meansManyOnly } from '../../intercept/rule-check.js';
+import type { Sight } from '../../intercept/rule-sight.js';
+import { toRulePrefix } from './address.js';
 import type { Config } from './config.js';
-import type { PreflightProblem } from './preflight.js';
+import type { Identity, PreflightProblem } from './preflight.js';
 
-export function ruleProblems(config: Config): PreflightProblem[] {
-  return [...deadRules(config, 'rules'), ...deadRules(config, 'inbound'), ...uncarriedRules(config)];
+/** Without an identity only what the rules themselves tell is found. */
+export function ruleProblems(config: Config, identity?: Identity): PreflightProblem[] {
+  const sight = identity && sightOf(config, identity);
+  return [
+    ...deadRules(config, 'rules', sight),
+    ...deadRules(config, 'inbound', sight),
+    ...uncarriedRules(config),
+  ];
 }
 
-function deadRules(config: Config, key: 'rules' | 'inbound'): PreflightProblem[] {
+function sightOf({ intercept, forward }: Config, { trust, verified }: Identity): Sight {
+  const { addresses, real, routes } = verified.certificate;
+  const hosts = (list: readonly OverlayAddress[]) =>
+    list.map((address) => toRulePrefix(prefixOf(address, address.bytes.length * 8)));
+  return {
+    overlay: trust.overlayPrefixes.map(toRulePrefix),
+    addresses: hosts(addresses),
+    owned: [...hosts([...addresses, ...real]), ...routes.map(toRulePrefix)],
+    nodesOnly: intercept.mode === 'split' && !intercept.participants && !forward,
+  };
+}
+
+function deadRules(config: Config, key: 'rules' | 'inbound', sight: Sight | undefined): PreflightProblem[] {
   const lines = config.lines?.[key] ?? [];
   const self = nodeIdOf(config.node);
-  const dead = findDeadRules(config.intercept[key] ?? [], { self, inbound: key === 'inbound' });
+  const dead = findDeadRules(config.intercept[key] ?? [], { self, inbound: key === 'inbound', sight });
   return dead.map(({ rule, by, why }) => {
     const takers = by.map((other) => `intercept.${key}[${other}] in line ${lines[other]}`).join(' and ');
     const reason =

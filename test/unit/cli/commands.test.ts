@@ -1,4 +1,12 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -410,6 +418,31 @@ describe('check', () => {
     expect(out).toEqual([`${file}: good; node a, 0 peers`]);
     expect(await run('check', '-c', file, '--json')).toBe(0);
     expect(JSON.parse(out[1])).toEqual({ ok: true, node: 'a', problems: [] });
+  });
+
+  test('names rules that can never match, and why', async () => {
+    const now = Date.now();
+    const authority = await TestAuthority.create(now);
+    const file = await authority.writeNode(directory, 'r', '10.77.0.1', lifetime(now));
+    const rules = ['to: 10.77.0.1', 'to: 10.77.4.0/24', 'to: 10.77.4.5, proto: udp', 'from: 192.0.2.7'];
+    const inbound = ['from: 10.77.0.1', 'to: 10.77.0.2', 'from: 10.77.0.2'];
+    const list = (key: string, matches: string[], action: string) =>
+      `  ${key}:\n${matches.map((match) => `    - {match: {${match}}, do: ${action}}\n`).join('')}`;
+    const text = `intercept:\n${list('rules', rules, 'drop')}${list('inbound', inbound, 'allow')}`;
+    appendFileSync(file, text);
+    expect(await run('check', '-c', file)).toBe(0);
+    const problems = [
+      '6:1: intercept.rules[0]: can never match: to: packets for this node itself never enter the overlay',
+      '8:1: intercept.rules[2]: can never match: intercept.rules[1] in line 7, before it, takes everything that it matches',
+      '9:1: intercept.rules[3]: can never match: from: packets that enter here are sent by this node, not by others',
+      '11:1: intercept.inbound[0]: can never match: from: what comes in is never sent by this node itself',
+      '12:1: intercept.inbound[1]: can never match: to: what comes in is for this node',
+    ];
+    expect(err.join('\n').split('\n')).toEqual(problems.map((problem) => `${file}:${problem}`));
+    err = [];
+    writeFileSync(file, `${readFileSync(file, 'utf8')}  participants: true\n`);
+    expect(await run('check', '-c', file)).toBe(0);
+    expect(err.join('\n')).not.toContain('intercept.rules[3]');
   });
 
   test('gives each problem a line and ends with 2', async () => {
