@@ -169,7 +169,11 @@ describe(`${PACKETS} packets with changed bytes (seed ${SEED})`, () => {
 
   it('are each dropped for a reason, answered or passed on by entry and exit as they are', () => {
     const next = generator(SEED);
-    const rig = new ForwardRig({ tokens: Number.MAX_SAFE_INTEGER });
+    // Best effort, so that nothing waits for acknowledgements.
+    const rig = new ForwardRig({
+      tokens: Number.MAX_SAFE_INTEGER,
+      rules: [{ match: {}, action: { do: 'overlay', service: 0 } }],
+    });
     const outgoing = SEEDS.map((seed) => between(seed, SELF, FAR));
     const incoming = SEEDS.map((seed) => between(seed, FAR, SELF));
     let left = 0;
