@@ -27,9 +27,8 @@ import {
   PROTOCOL_ICMPV6,
   PROTOCOL_TCP,
 } from './packet.js';
-import type { RuleIndex } from './rule-index.js';
 import { RuleQuestion } from './rule-question.js';
-import { indexRules, type NodeGroups, type RuleMatch, type Verdict } from './rules.js';
+import { type Classify, indexRules, type NodeGroups, type RuleMatch, type Verdict } from './rules.js';
 import { ORIGIN_RULE } from './services.js';
 
 export interface InboundRule {
@@ -57,11 +56,20 @@ const verdict = (action: Verdict['do'], rule: number): Verdict =>
 const ANSWER = verdict('overlay', -1);
 const UNNAMED = verdict('drop', -1);
 
+/** What the rules say of a packet that answers nothing: `overlay` lets it in. */
+export function compileInbound(rules: readonly InboundRule[], groups: NodeGroups): Classify {
+  const index = indexRules(rules, groups);
+  const verdicts = rules.map(({ do: action }, i) => verdict(action === 'allow' ? 'overlay' : action, i));
+  return (input) => {
+    const rule = index.first(input);
+    return rule < 0 ? UNNAMED : verdicts[rule]!;
+  };
+}
+
 export class InboundFilter {
   /** Whether there is anything to judge by. */
   active = false;
-  private index: RuleIndex | undefined;
-  private verdicts: readonly Verdict[] = [];
+  private classify: Classify | undefined;
   private known: FlowCache | undefined;
   private readonly quoted = new PacketInfo();
   private readonly asked = new RuleQuestion();
@@ -77,8 +85,7 @@ export class InboundFilter {
   set(rules: readonly InboundRule[] | undefined, groups: NodeGroups): void {
     this.active = rules !== undefined;
     if (rules === undefined) return;
-    this.index = indexRules(rules, groups);
-    this.verdicts = rules.map(({ do: action }, i) => verdict(action === 'allow' ? 'overlay' : action, i));
+    this.classify = compileInbound(rules, groups);
     this.known ??= new FlowCache({ capacity: this.capacity, decisionLife: DECISION_LIFE });
     this.known.invalidate();
   }
@@ -123,8 +130,7 @@ export class InboundFilter {
 
   private decide(now: number, view: DataView, info: PacketInfo, node: number): Verdict {
     if (isIcmp(info) ? this.isIcmpAnswer(now, view, info) : this.isAnswer(now, info)) return ANSWER;
-    const rule = this.index!.first(this.asked.ask(info, node, this.self));
-    return rule < 0 ? UNNAMED : this.verdicts[rule]!;
+    return this.classify!(this.asked.ask(info, node, this.self));
   }
 
   private isAnswer(now: number, info: PacketInfo): boolean {
