@@ -160,15 +160,16 @@ function whoOf({ user, group, cgroup }: ExplainOptions, config: Config): Who {
 }
 
 /** Where the rule stands in the file. */
-function lineOf({ rule }: ExplainedFlow, config: Config): number | undefined {
-  return rule === undefined ? undefined : config.lines?.rules[rule];
+function lineOf({ rule, list }: ExplainedFlow, config: Config): number | undefined {
+  return rule === undefined ? undefined : config.lines?.[list ?? 'rules'][rule];
 }
 
 function render({ flows, others }: Explained, config: Config): string {
   const counted = flows.some(({ packets }) => packets > 0);
   const rows = flows.map((flow) => {
+    const list = flow.list ?? 'rules';
     const rule =
-      flow.rule === undefined ? [] : [`intercept.rules[${flow.rule}], line ${lineOf(flow, config) ?? '?'}`];
+      flow.rule === undefined ? [] : [`intercept.${list}[${flow.rule}], line ${lineOf(flow, config) ?? '?'}`];
     const why = [flow.why, ...rule, ...(flow.prefix === undefined ? [] : [`prefix ${flow.prefix}`])].join(
       '; ',
     );

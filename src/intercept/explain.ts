@@ -1,17 +1,18 @@
 /**
- * What the agent would do with a packet, and why, for people. The decisions are those of the way in (`src/overlay/forward/entry.ts`) over the
- * same rules; where that knows paths, this knows certificates at most. Pure.
+ * What the agent would do with a packet, and why, for people. The decisions are those of the ways in and out (`entry.ts` and `exit.ts` of
+ * `src/overlay/forward/`) over the same rules; where that knows paths, this knows certificates at most. Pure.
  *
- *   to this host itself ── never leaves                      link-local ── never enters
+ *   to this host itself ── never leaves                      from a node to this host ── what may enter (inbound.ts)
+ *   link-local ── never enters
  *   to many hosts ── split: never enters                     full: never enters, but is dropped where rules say so (src/tun/many-plan.ts)
  *   to a node ── rules ── overlay, direct, drop …            to nobody of the overlay ── refused
  *   to anyone else ── split: never enters                    full: rules, the exit, else direct
  */
 import { hasManyDestinations, isLinkLocal, isLoopback } from './address.js';
 import { isLinkProtocol } from './link-protocols.js';
-import { type PacketInfo, PROTOCOL_ICMPV6 } from './packet.js';
+import { FRAGMENT_LATER, type PacketInfo, PROTOCOL_ICMPV6 } from './packet.js';
 import { RuleQuestion } from './rule-question.js';
-import type { RuleInput, Verdict } from './rules.js';
+import type { Classify, RuleInput, Verdict } from './rules.js';
 import { ORIGIN_DEFAULT, ORIGIN_DSCP, SERVICE_NAMES } from './services.js';
 
 /** Whom an address belongs to. */
@@ -26,6 +27,7 @@ export type AddressOwner =
   /** An address of the overlay that no known certificate has. */
   | { readonly kind: 'nobody'; readonly prefix: string }
   | { readonly kind: 'outside' };
+type OwnerNode = Extract<AddressOwner, { kind: 'node' }>;
 
 export interface World {
   /** This node's id. */
@@ -41,7 +43,9 @@ export interface World {
   /** Whether it is the broadcast address of one of the host's IPv4 networks. */
   readonly isBroadcast: (words: readonly number[]) => boolean;
   /** Rules and access. */
-  readonly judge: (input: RuleInput) => Verdict;
+  readonly judge: Classify;
+  /** Rules for what enters this host; undefined: everything may. */
+  readonly inbound: Classify | undefined;
 }
 
 /** Who sends: NO_SENDER where unknown. */
@@ -60,6 +64,8 @@ export interface Explanation {
   readonly service?: string;
   /** Index of the rule that decided. */
   readonly rule?: number;
+  /** The list that it is of, where that isn't `intercept.rules`. */
+  readonly list?: 'inbound';
   /** The prefix by which the destination was found. */
   readonly prefix?: string;
   /** One line. */
@@ -72,9 +78,11 @@ export function explainPacket(world: World, info: PacketInfo, who: Who): Explana
   const destination = [dst0, dst1, dst2, dst3].map((word) => word >>> 0);
   const [from, to] = [world.ownerOf(version, source), world.ownerOf(version, destination)];
   if (isLoopback(dst0, dst1, dst2, dst3) || (to.kind === 'node' && to.isSelf)) {
-    const isForeign = from.kind === 'node' && !from.isSelf;
-    const why = isForeign ? `comes from ${from.name} for this host` : 'is for this host itself';
-    return { outcome: 'untouched', why, ...(to.kind === 'node' && { prefix: to.prefix }) };
+    const entry: Explanation =
+      from.kind === 'node' && !from.isSelf
+        ? intoHost(world, info, from)
+        : { outcome: 'untouched', why: 'is for this host itself' };
+    return { ...entry, ...(to.kind === 'node' && { prefix: to.prefix }) };
   }
   if (hasManyDestinations(info) || (version === 4 && world.isBroadcast(destination)))
     return toMany(world, info, who, from);
@@ -88,6 +96,23 @@ export function explainPacket(world: World, info: PacketInfo, who: Who): Explana
   return world.mode === 'split'
     ? { outcome: 'untouched', why: "none of the overlay's prefixes: never meets the agent in mode split" }
     : toOutside(world, info, who, from);
+}
+
+/** Which flows this host has begun nobody knows here. */
+function intoHost(world: World, info: PacketInfo, from: OwnerNode): Explanation {
+  const why = `comes from ${from.name} for this host`;
+  if (world.inbound === undefined) return { outcome: 'untouched', why };
+  if (info.fragment === FRAGMENT_LATER)
+    return { outcome: 'untouched', why: `${why}; goes the way of its first fragment` };
+  const { do: verdict, rule } = world.inbound(new RuleQuestion().ask(info, from.nodeId, world.selfId));
+  if (rule < 0) {
+    const none = 'no rule of intercept.inbound lets it in, unless it answers this host';
+    return { outcome: 'drop', why: `${why}; ${none}` };
+  }
+  const by = { rule, list: 'inbound' } as const;
+  if (verdict === 'overlay') return { outcome: 'untouched', ...by, why: `${why}; a rule lets it in` };
+  const outcome = verdict === 'reject' ? 'reject' : 'drop';
+  return { outcome, ...by, why: `${why}; a rule matches, unless it answers this host` };
 }
 
 function toMany(world: World, info: PacketInfo, who: Who, from: AddressOwner): Explanation {
@@ -111,13 +136,7 @@ function toMany(world: World, info: PacketInfo, who: Who, from: AddressOwner): E
 
 const MANY = 'is for one link alone: broadcast or multicast';
 
-function toNode(
-  world: World,
-  info: PacketInfo,
-  who: Who,
-  from: AddressOwner,
-  to: Extract<AddressOwner, { kind: 'node' }>,
-): Explanation {
+function toNode(world: World, info: PacketInfo, who: Who, from: AddressOwner, to: OwnerNode): Explanation {
   const { prefix, name } = to;
   if (from.kind !== 'node' || !from.isSelf) {
     const words = [info.dst0, info.dst1, info.dst2, info.dst3].map((word) => word >>> 0);

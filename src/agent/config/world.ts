@@ -12,6 +12,7 @@ import {
 import { parseAddress } from '../../crypto/identity/address.js';
 import { Access } from '../../intercept/access.js';
 import type { AddressOwner, World } from '../../intercept/explain.js';
+import { compileInbound } from '../../intercept/inbound.js';
 import { compileRules, inPrefix, maskPrefix, nodeGroupsOf } from '../../intercept/rules.js';
 import { resolveClaims } from '../../overlay/route/claims.js';
 import { NO_OWNER, NOBODY, PrefixTable } from '../../overlay/route/prefix-table.js';
@@ -43,9 +44,9 @@ export function knownWorld(
   );
   const nodes = [self, ...others.filter(({ nodeId }) => nodeId !== self.nodeId)];
   const overlay = identity.trust.overlayPrefixes;
-  const { mode, participants, fallback, exit, rules } = config.intercept;
+  const { mode, participants, fallback, exit, rules, inbound } = config.intercept;
   const groups = groupMembers(
-    nodeGroupsOf(rules),
+    nodeGroupsOf([...rules, ...(inbound ?? [])]),
     nodes.map((certificate) => ({ certificate })),
   );
   const classify = compileRules(rules, config.services.default, groups);
@@ -60,6 +61,7 @@ export function knownWorld(
     exit,
     fallback,
     judge: (input) => access.judge(classify, input),
+    inbound: inbound && compileInbound(inbound, groups),
     ownerOf: ownersOf(nodes, self, overlay, participants),
     isInside: (version, words) => inside.some((prefix) => inPrefix(prefix, version, words)),
     isBroadcast: (words) => broadcasts.has(words[3]! >>> 0),

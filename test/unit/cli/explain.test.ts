@@ -22,6 +22,10 @@ const RULES = `
     - {match: {to: 239.2.0.0/16, from: "node:a"}, do: direct}
     - {match: {to: [239.0.0.0/8, 255.255.255.255, "ff00::/8"]}, do: drop}
     - {match: {to: 192.0.2.200, from: "node:a"}, do: drop}`;
+const INBOUND = `
+    - {match: {from: "group:db", proto: tcp, port: 5432}, do: allow}
+    - {match: {from: "node:b", proto: tcp, port: 22}, do: reject}
+    - {match: {to: "node:a", proto: udp}, do: drop}`;
 
 let directory: string;
 beforeAll(async () => {
@@ -29,10 +33,14 @@ beforeAll(async () => {
   const authority = await TestAuthority.create(Date.now(), 'CA', '10.77.0.0/16,fd77::/48');
   await authority.writeNode(directory, 'a', '10.77.0.1,fd77::1', lifetime(Date.now()));
   await authority.writeNode(directory, 'b', '10.77.0.2,fd77::2', lifetime(Date.now()), { groups: ['db'] });
-  for (const mode of ['split', 'full']) {
-    const head = `node: a\npki: {ca: ca.crt, cert: a.crt, key: a.key}\n`;
-    writeFileSync(join(directory, `${mode}.yaml`), `${head}intercept:\n  mode: ${mode}\n  rules:${RULES}\n`);
-  }
+  const configure = (name: string, intercept: string) =>
+    writeFileSync(
+      join(directory, `${name}.yaml`),
+      `node: a\npki: {ca: ca.crt, cert: a.crt, key: a.key}\nintercept:\n${intercept}\n`,
+    );
+  for (const mode of ['split', 'full']) configure(mode, `  mode: ${mode}\n  rules:${RULES}`);
+  configure('closed', '  inbound: []');
+  configure('guarded', `  inbound:${INBOUND}`);
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
@@ -85,6 +93,25 @@ describe('one flow', () => {
   ])('%s: %s', async (mode, words, text) => {
     expect(await explain(mode, ...words)).toBe(0);
     expect(out.join('\n')).toContain(text);
+  });
+
+  test.each<[string, string[], string, string]>([
+    ['split', ['tcp', '10.77.0.1:22'], 'untouched', 'comes from b for this host; prefix 10.77.0.1/32'],
+    [
+      'closed',
+      ['icmp', '10.77.0.1'],
+      'dropped',
+      'no rule of intercept.inbound lets it in, unless it answers',
+    ],
+    ['closed', ['tcp', '10.77.0.1:22', '--from', '10.77.0.1'], 'untouched', 'is for this host itself'],
+    ['guarded', ['tcp', '10.77.0.1:5432'], 'untouched', 'a rule lets it in; intercept.inbound[0], line 5'],
+    ['guarded', ['tcp', '10.77.0.1:22'], 'refused with an ICMP error', 'intercept.inbound[1], line 6'],
+    ['guarded', ['udp', '10.77.0.1:53'], 'dropped', 'unless it answers this host; intercept.inbound[2]'],
+    ['guarded', ['tcp', '10.77.0.1:80'], 'dropped', 'no rule of intercept.inbound lets it in'],
+  ])('into this host, %s: %s', async (mode, words, outcome, why) => {
+    expect(await explain(mode, '--from', '10.77.0.2', ...words)).toBe(0);
+    expect(out.join('\n')).toContain(`  ${outcome}  `);
+    expect(out.join('\n')).toContain(why);
   });
 
   test('to the broadcast address of one of this host’s networks, as to all', async () => {
