@@ -19,6 +19,30 @@ const DEFAULT_DIRECTORY = '/var/lib/causeway';
 /** Most nodes that are written down. */
 const NODES_MAX = 4096;
 
+/** Where node `name` writes them down. */
+export function knownNodesFile(
+  name: string,
+  directory = process.env[STATE_DIRECTORY] ?? DEFAULT_DIRECTORY,
+): string {
+  return join(directory, `${name}.known.pem`);
+}
+
+/** Those in such a file that are signed and in force; none where it can't be read. */
+export function writtenNodes(
+  file: string,
+  { trust }: Pick<Identity, 'trust'>,
+  wall: number,
+): NodeCertificate[] {
+  try {
+    return readPem(readFileSync(file, 'utf8')).flatMap(({ der }) => {
+      const verdict = trust.verify(der, wall);
+      return verdict.ok ? [verdict.certificate] : [];
+    });
+  } catch {
+    return [];
+  }
+}
+
 export class KnownNodes {
   private readonly known = new Map<number, NodeCertificate>();
   private readonly file: string;
@@ -32,11 +56,11 @@ export class KnownNodes {
     private readonly identity: Identity,
     private readonly wall: () => number,
     private readonly warn: (error: unknown) => void,
-    directory = process.env[STATE_DIRECTORY] ?? DEFAULT_DIRECTORY,
+    directory?: string,
   ) {
-    this.file = join(directory, `${config.node}.known.pem`);
+    this.file = knownNodesFile(config.node, directory);
     this.self = identity.verified.certificate.nodeId;
-    for (const certificate of this.written()) this.learn(certificate);
+    for (const certificate of writtenNodes(this.file, identity, wall())) this.learn(certificate);
     this.isStale = false;
     for (const certificate of this.besides(config.pki.cert)) this.learn(certificate);
   }
@@ -66,17 +90,6 @@ export class KnownNodes {
   private besides(own: string): NodeCertificate[] {
     try {
       return certificatesAt(dirname(own), this.identity, this.wall());
-    } catch {
-      return [];
-    }
-  }
-
-  private written(): NodeCertificate[] {
-    try {
-      return readPem(readFileSync(this.file, 'utf8')).flatMap(({ der }) => {
-        const verdict = this.identity.trust.verify(der, this.wall());
-        return verdict.ok ? [verdict.certificate] : [];
-      });
     } catch {
       return [];
     }

@@ -16,7 +16,7 @@ export function registerExplain(program: Command, output: Output): void {
     .requiredOption('-c, --config <file>', 'configuration to explain by')
     .option(
       '--certs <path...>',
-      "certificates of the other nodes, files or folders (default: this node's own folder)",
+      "certificates of the other nodes, files or folders (default: this node's own folder), beside those that its agent wrote down",
     )
     .option('--user <user>', 'who sends, by name or number')
     .option('--group <group>', "the sending program's group")

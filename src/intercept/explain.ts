@@ -77,20 +77,15 @@ export function explainPacket(world: World, info: PacketInfo, who: Who): Explana
   const source = [src0, src1, src2, src3].map((word) => word >>> 0);
   const destination = [dst0, dst1, dst2, dst3].map((word) => word >>> 0);
   const [from, to] = [world.ownerOf(version, source), world.ownerOf(version, destination)];
-  if (isLoopback(dst0, dst1, dst2, dst3) || (to.kind === 'node' && to.isSelf)) {
-    const entry: Explanation =
-      from.kind === 'node' && !from.isSelf
-        ? intoHost(world, info, from)
-        : { outcome: 'untouched', why: 'is for this host itself' };
-    return { ...entry, ...(to.kind === 'node' && { prefix: to.prefix }) };
-  }
+  if (isLoopback(dst0, dst1, dst2, dst3) || (to.kind === 'node' && to.isSelf))
+    return { ...toSelf(world, info, from), ...(to.kind === 'node' && { prefix: to.prefix }) };
   if (hasManyDestinations(info) || (version === 4 && world.isBroadcast(destination)))
     return toMany(world, info, who, from);
   if (isLinkLocal(dst0, dst1, dst2, dst3))
     return { outcome: 'untouched', why: 'is for one link alone: link-local' };
   if (to.kind === 'nobody') {
     const why = `no known certificate has the address, which lies in the overlay's ${to.prefix}: host unreachable`;
-    return { outcome: 'reject', prefix: to.prefix, why };
+    return { outcome: 'reject', prefix: to.prefix, why: `${why}; ${MORE_CERTIFICATES}` };
   }
   if (to.kind === 'node') return toNode(world, info, who, from, to);
   return world.mode === 'split'
@@ -98,8 +93,18 @@ export function explainPacket(world: World, info: PacketInfo, who: Who): Explana
     : toOutside(world, info, who, from);
 }
 
+/** An agent has them from its links, too. */
+const MORE_CERTIFICATES = "name other nodes' certificates with --certs";
+
+function toSelf(world: World, info: PacketInfo, from: AddressOwner): Explanation {
+  if (from.kind === 'node' && !from.isSelf) return fromNode(world, info, from);
+  if (from.kind !== 'nobody') return { outcome: 'untouched', why: 'is for this host itself' };
+  const why = `no known certificate has its source, which lies in the overlay's ${from.prefix}`;
+  return { outcome: 'drop', why: `${why}; ${MORE_CERTIFICATES}` };
+}
+
 /** Which flows this host has begun nobody knows here. */
-function intoHost(world: World, info: PacketInfo, from: OwnerNode): Explanation {
+function fromNode(world: World, info: PacketInfo, from: OwnerNode): Explanation {
   const why = `comes from ${from.name} for this host`;
   if (world.inbound === undefined) return { outcome: 'untouched', why };
   if (info.fragment === FRAGMENT_LATER)

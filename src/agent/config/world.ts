@@ -16,6 +16,7 @@ import { compileInbound } from '../../intercept/inbound.js';
 import { compileRules, inPrefix, maskPrefix, nodeGroupsOf } from '../../intercept/rules.js';
 import { resolveClaims } from '../../overlay/route/claims.js';
 import { NO_OWNER, NOBODY, PrefixTable } from '../../overlay/route/prefix-table.js';
+import { knownNodesFile, writtenNodes } from '../known-nodes.js';
 import { groupMembers } from '../node-groups.js';
 import { toRulePrefix } from './address.js';
 import { certificatesAt } from './certificates.js';
@@ -30,7 +31,7 @@ export interface KnownWorld extends World {
 
 /**
  * `certificates`: files, or folders of them; by default the folder of this node's own. Certificates that aren't nodes', or that no trusted root
- * signed, are passed over in folders; a file that is named has to be one. Throws ConfigError.
+ * signed, are passed over in folders; a file that is named has to be one. What the agent wrote down counts too. Throws ConfigError.
  */
 export function knownWorld(
   config: Config,
@@ -39,9 +40,11 @@ export function knownWorld(
 ): KnownWorld {
   const identity = loadIdentity(config, wall);
   const self = identity.verified.certificate;
-  const others = (certificates ?? [dirname(config.pki.cert)]).flatMap((path) =>
+  const named = (certificates ?? [dirname(config.pki.cert)]).flatMap((path) =>
     certificatesAt(path, identity, wall),
   );
+  const written = writtenNodes(knownNodesFile(config.node), identity, wall);
+  const others = newestOf([...named, ...written]);
   const nodes = [self, ...others.filter(({ nodeId }) => nodeId !== self.nodeId)];
   const overlay = identity.trust.overlayPrefixes;
   const { mode, participants, fallback, exit, rules, inbound } = config.intercept;
@@ -66,6 +69,12 @@ export function knownWorld(
     isInside: (version, words) => inside.some((prefix) => inPrefix(prefix, version, words)),
     isBroadcast: (words) => broadcasts.has(words[3]! >>> 0),
   };
+}
+
+/** One of each node. */
+function newestOf(certificates: readonly NodeCertificate[]): NodeCertificate[] {
+  const byAge = [...certificates].sort((a, b) => a.notBefore - b.notBefore);
+  return [...new Map(byAge.map((certificate) => [certificate.nodeId, certificate])).values()];
 }
 
 /** The last address of each of the host's IPv4 networks, as a word; one of two addresses has no broadcast (RFC 3021). */

@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { wrapDatagram } from '../../../src/capture/outer.js';
 import { encodeInterface, encodePacket, encodeSection } from '../../../src/capture/pcapng.js';
 import { main } from '../../../src/cli/main.js';
@@ -32,7 +32,10 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'cw-explain-'));
   const authority = await TestAuthority.create(Date.now(), 'CA', '10.77.0.0/16,fd77::/48');
   await authority.writeNode(directory, 'a', '10.77.0.1,fd77::1', lifetime(Date.now()));
-  await authority.writeNode(directory, 'b', '10.77.0.2,fd77::2', lifetime(Date.now()), { groups: ['db'] });
+  await authority.writeNode(directory, 'b', '10.77.0.2,fd77::2', lifetime(Date.now()), {
+    real: ['192.0.2.2'],
+    groups: ['db'],
+  });
   const configure = (name: string, intercept: string) =>
     writeFileSync(
       join(directory, `${name}.yaml`),
@@ -41,6 +44,7 @@ beforeAll(async () => {
   for (const mode of ['split', 'full']) configure(mode, `  mode: ${mode}\n  rules:${RULES}`);
   configure('closed', '  inbound: []');
   configure('guarded', `  inbound:${INBOUND}`);
+  configure('participants', '  participants: true');
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
@@ -66,10 +70,13 @@ describe('one flow', () => {
     [
       'split',
       ['icmp', '10.77.0.9'],
-      "no known certificate has the address, which lies in the overlay's 10.77.0.0/16",
+      "no known certificate has the address, which lies in the overlay's 10.77.0.0/16: host unreachable; name other nodes' certificates with --certs",
     ],
     ['split', ['tcp', '10.77.0.2:22', '--user', 'daemon'], 'intercept.rules[3], line 9'],
     ['split', ['tcp', '10.77.0.2:22', '--from', '192.0.2.1'], "its source is none of this node's"],
+    ['split', ['tcp', '192.0.2.2:80'], 'never meets the agent in mode split'],
+    ['participants', ['tcp', '192.0.2.2:80', '--from', '10.77.0.1'], 'overlay to b, reliable'],
+    ['split', ['tcp', '10.77.0.1:80', '--from', '10.77.0.9'], 'no known certificate has its source'],
     ['split', ['tcp', '192.0.2.1:80'], 'never meets the agent in mode split'],
     ['split', ['tcp', '10.77.0.1:80'], 'is for this host itself'],
     ['split', ['udp', '224.0.0.251:5353'], 'for one link alone'],
@@ -145,6 +152,37 @@ describe('one flow', () => {
   });
 });
 
+/** This node's own certificate is the only one in its folder. */
+describe('where other nodes’ certificates lie elsewhere', () => {
+  const at = (file: string): string => join(directory, file);
+  beforeEach(() => {
+    vi.stubEnv('STATE_DIRECTORY', at('state'));
+    renameSync(at('b.crt'), at('b.elsewhere'));
+  });
+  afterEach(() => {
+    vi.unstubAllEnvs();
+    renameSync(at('b.elsewhere'), at('b.crt'));
+    rmSync(at('state'), { recursive: true, force: true });
+  });
+
+  test('an address of theirs is nobody’s', async () => {
+    expect(await explain('split', 'tcp', '10.77.0.2:22')).toBe(0);
+    expect(out.join('\n')).toContain('--certs');
+  });
+
+  test('--certs names them', async () => {
+    expect(await explain('split', 'tcp', '10.77.0.2:22', '--certs', at('b.elsewhere'))).toBe(0);
+    expect(out.join('\n')).toContain('overlay to b');
+  });
+
+  test('those that the agent wrote down are known', async () => {
+    mkdirSync(at('state'));
+    copyFileSync(at('b.elsewhere'), at('state/a.known.pem'));
+    expect(await explain('split', 'tcp', '10.77.0.2:22')).toBe(0);
+    expect(out.join('\n')).toContain('overlay to b');
+  });
+});
+
 describe('a capture', () => {
   const udp = (from: string, to: string, port: number, extra = 0): Uint8Array => {
     const end = (address: string, at: number) => ({ address: parseAddress(address)!, port: at });
@@ -174,6 +212,17 @@ describe('a capture', () => {
     expect(lines[2]).toMatch(/10\.77\.0\.1:53 +1 +untouched +comes from b for this host/);
     expect(lines[3]).toMatch(/:9 +1 +dropped +a rule matches; intercept\.rules\[1\], line 7/);
     expect(lines[4]).toMatch(/^malformed +1 +dropped +short$/);
+  });
+
+  test('may be a classic pcap file', async () => {
+    const frame = udp('10.77.0.2', '10.77.0.1', 53);
+    const head = Buffer.alloc(40);
+    [0xa1b2c3d4, 0x0004_0002, 0, 0, 262_144, 101, 0, 0, frame.length, frame.length].forEach((word, i) =>
+      head.writeUInt32LE(word, 4 * i),
+    );
+    writeFileSync(join(directory, 'seen.pcap'), Buffer.concat([head, frame]));
+    expect(await explain('guarded', join(directory, 'seen.pcap'))).toBe(0);
+    expect(out.join('\n')).toMatch(/10\.77\.0\.1:53 +1 +dropped +comes from b .*intercept\.inbound\[2\]/);
   });
 
   test('that is damaged is explained up to there, and fails', async () => {
