@@ -26,6 +26,7 @@ bench-recovery: deps-bench build
 
 bench-intercept: deps-bench build
 	node bench/classify.mjs
+	node bench/resend.mjs
 	node bench/intercept.mjs
 
 bench-redundant: deps-bench build
