@@ -1,11 +1,11 @@
 /**
- * Rules that can never match, and why: because nothing is what they ask for (or nothing that this node sees, `rule-sight.ts`), or because the rules before them take all of it. The second is found where
- * every single case of a rule (one of its destinations, one of its ports …) lies within one earlier rule; what only several together
- * take of a single case isn't found.
+ * Rules that can never match, and why: because nothing is what they ask for (or nothing that this node sees, `rule-sight.ts`), or because the
+ * rules before them take all of it. The second is found where every single case of a rule (one of its destinations, one of its ports …) lies
+ * within one earlier rule; what only several together take of a single case isn't found.
  */
 import type { PortRange } from './rule-index.js';
-import { isManyPrefix, prefixHolds, type Sight, unseenWhy } from './rule-sight.js';
-import type { NodeEnd, RuleMatch, RulePrefix, UserGroup } from './rules.js';
+import { isManyPrefix, type Sight, unseenWhy } from './rule-sight.js';
+import { type NodeEnd, prefixHolds, type RuleMatch, type RulePrefix, type UserGroup } from './rules.js';
 
 export interface DeadRule {
   rule: number;

@@ -3,7 +3,7 @@
  * say isn't known here: a prefix may be behind any of them.
  */
 import { isBroadcast, isLinkLocal, isLoopback, isMulticast } from './address.js';
-import { inPrefix, maskPrefix, type NodeEnd, type RuleMatch, type RulePrefix } from './rules.js';
+import { type NodeEnd, prefixHolds, type RuleMatch, type RulePrefix } from './rules.js';
 
 export interface Sight {
   /** The overlay's prefixes: here only certificates make addresses anybody's. */
@@ -68,11 +68,6 @@ function isLinkLocalPrefix({ version, words, bits }: RulePrefix): boolean {
 
 function isLoopbackPrefix({ version, words, bits }: RulePrefix): boolean {
   return bits >= (version === 4 ? 104 : 128) && isLoopback(...words);
-}
-
-/** Whether `inner` lies within `outer`. */
-export function prefixHolds(outer: RulePrefix, inner: RulePrefix): boolean {
-  return outer.bits <= inner.bits && inPrefix(maskPrefix(outer), inner.version, inner.words);
 }
 
 function touches(prefix: RulePrefix, others: readonly RulePrefix[]): boolean {

@@ -190,6 +190,11 @@ export function inPrefix(prefix: MaskedPrefix, version: number, address: ArrayLi
   );
 }
 
+/** Whether `inner` lies within `outer`. */
+export function prefixHolds(outer: RulePrefix, inner: RulePrefix): boolean {
+  return outer.bits <= inner.bits && inPrefix(maskPrefix(outer), inner.version, inner.words);
+}
+
 export function maskPrefix(prefix: RulePrefix): MaskedPrefix {
   const masks = prefix.words.map((_, i) => wordMask(prefix.bits - 32 * i));
   return { version: prefix.version, masks, words: prefix.words.map((word, i) => word & masks[i]) };

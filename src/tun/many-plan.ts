@@ -13,8 +13,8 @@ import { DHCP_PORTS, LINK_ICMPV6_TYPES, PROTOCOL_IGMP } from '../intercept/link-
 import { hasPorts } from '../intercept/packet.js';
 import type { PortRange } from '../intercept/rule-index.js';
 import {
-  inPrefix,
   maskPrefix,
+  prefixHolds,
   type NodeEnd,
   type NodeGroups,
   type Rule,
@@ -130,10 +130,8 @@ function ends(
 
 /** Without those that lie in others: nft refuses sets that overlap. */
 function widest(prefixes: readonly RulePrefix[]): RulePrefix[] {
-  const holds = (outer: RulePrefix, { version, words }: RulePrefix) =>
-    inPrefix(maskPrefix(outer), version, words);
   const sorted = [...prefixes].sort((a, b) => a.bits - b.bits);
-  return sorted.filter((prefix, i) => !sorted.slice(0, i).some((outer) => holds(outer, prefix)));
+  return sorted.filter((prefix, i) => !sorted.slice(0, i).some((outer) => prefixHolds(outer, prefix)));
 }
 
 function lengthOf({ version, bits }: RulePrefix): number {
