@@ -1,5 +1,18 @@
-export interface Report {
-  testResults: { status: string; assertionResults: { status: string }[] }[];
+/** One of `testResults` in vitest's JSON report. */
+export interface FileResult {
+  name: string;
+  status: string;
+  message?: string;
+  assertionResults: { status: string; fullName?: string; failureMessages?: string[] }[];
 }
 
-export function countResults(report: Report): { passed: number; failed: number; skipped: number };
+export interface Failure {
+  file: string;
+  test: string;
+  /** One line. */
+  why: string;
+}
+
+export function countResults(files: readonly FileResult[]): { passed: number; failed: number; skipped: number };
+
+export function listFailures(files: readonly FileResult[]): Failure[];

@@ -8,3 +8,5 @@ export interface Step {
 }
 
 export function stepsOf(projects: readonly string[]): Step[];
+
+export function againOf(failures: readonly { file: string }[]): Step[];

@@ -37,3 +37,13 @@ export function stepsOf(projects) {
 }
 
 const wordsOf = (projects) => projects.flatMap((project) => ['--project', project]);
+
+/** More files than this that fail don't do so by chance. */
+const FEW = 3;
+
+/** @returns {{ title: string, words: string[], workers: number }[]} a step for each file to run once more, alone */
+export function againOf(failures) {
+  const files = [...new Set(failures.map(({ file }) => file))];
+  if (files.length > FEW || !files.every((file) => file.startsWith('test/integration/'))) return [];
+  return files.map((file) => ({ title: `again, alone: ${file}`, words: ['--project', 'integration', file], workers: 1 }));
+}

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { stepsOf, TIMED } from '../../../scripts/test-steps.mjs';
+import { againOf, stepsOf, TIMED } from '../../../scripts/test-steps.mjs';
 
 test('every project is run once, and each timed file once', () => {
   const [computing, integration, timed, ...more] = stepsOf([]);
@@ -24,4 +24,17 @@ test('only what is asked for is run', () => {
 test('the timed files are there: one that had moved would be run nowhere', () => {
   const root = join(import.meta.dirname, '../../..');
   expect(TIMED.filter((file) => !existsSync(join(root, file)))).toEqual([]);
+});
+
+test('a few integration files that fail are run again, each once and alone; anything else that fails has failed', () => {
+  const failed = (...files: string[]) => againOf(files.map((file) => ({ file })));
+  const [first, second] = ['test/integration/a.test.ts', 'test/integration/b.test.ts'];
+  expect(failed()).toEqual([]);
+  expect(failed(first, first, second)).toMatchObject([
+    { words: ['--project', 'integration', first], workers: 1 },
+    { words: ['--project', 'integration', second], workers: 1 },
+  ]);
+  expect(failed(first, 'test/sim/mesh.test.ts')).toEqual([]);
+  expect(failed('unit+sim+fuzz')).toEqual([]);
+  expect(failed(first, second, 'test/integration/c.test.ts', 'test/integration/d.test.ts')).toEqual([]);
 });
