@@ -51,13 +51,15 @@ function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
 
 async function run(options: WorkerOptions): Promise<void> {
   const { worker, ready, io } = await open(options);
+  const stopWarmUp = warmUp(io);
   parentPort!.on('message', (message: ToWorker) => {
     worker.receive(message);
-    if (message.type === 'stop') parentPort!.close();
+    if (message.type !== 'stop') return;
+    stopWarmUp();
+    parentPort!.close();
   });
   post(ready);
   worker.start();
-  await warmUp(io);
 }
 
 parentPort!.once('message', (options: WorkerOptions) => {

@@ -23,6 +23,10 @@ const PAIRS = 3;
 const PACKETS = 1500;
 /** Per turn of the event loop, so that real packets wait for a millisecond at most. */
 const SLICE = 10;
+/** ms between turns: the machine is others' as well. */
+const PAUSE = 1;
+/** ms that an agent's start has to itself: its first links are worth more than their first packets' speed (`bench/first-ping.mjs`). */
+const AFTER = 1000;
 /** AEAD slots of a throw-away worker. */
 const SLOTS = 32;
 const MTU = 1380;
@@ -144,22 +148,27 @@ interface Side {
   udp: LoopUdp;
 }
 
-/** Resolves when the workers have exchanged PACKETS each way, or found that they can't. */
-export function warmUp(io: Io): Promise<void> {
-  const pairs = Array.from({ length: PAIRS }, () => makePair(io));
-  return new Promise((resolve) => {
-    let left = PACKETS;
-    const slice = () => {
-      for (let k = 0; k < SLICE; k++, left--) for (const pair of pairs) exchange(pair);
-      if (left > 0) {
-        setImmediate(slice);
-        return;
-      }
-      for (const { worker } of pairs.flat()) worker.receive({ type: 'stop' });
-      resolve();
-    };
-    setImmediate(slice);
-  });
+/**
+ * Begins after AFTER, and ends when the workers have exchanged PACKETS each way, or found that they can't, or at once when what it returns
+ * is called.
+ */
+export function warmUp(io: Io): () => void {
+  let pairs: [Side, Side][] = [];
+  let left = PACKETS;
+  const stop = (): void => {
+    clearTimeout(next);
+    for (const { worker } of pairs.splice(0).flat()) worker.receive({ type: 'stop' });
+  };
+  const slice = (): void => {
+    for (let k = 0; k < SLICE; k++, left--) for (const pair of pairs) exchange(pair);
+    if (left > 0) next = setTimeout(slice, PAUSE);
+    else stop();
+  };
+  let next = setTimeout(() => {
+    pairs = Array.from({ length: PAIRS }, () => makePair(io));
+    slice();
+  }, AFTER);
+  return stop;
 }
 
 function makePair(io: Io): [Side, Side] {
