@@ -219,13 +219,6 @@ napi_value aeadVector(napi_env env, napi_callback_info info) {
   return makeBool(env, made != nullptr && (open ? made->open(message) : made->seal(message)));
 }
 
-napi_value aeadClose(napi_env env, napi_callback_info info) {
-  Args<1> args(env, info);
-  auto* aead = getHandle<Aead>(env, args.value[0]);
-  if (aead != nullptr) aead->close(env);
-  return nullptr;
-}
-
 }  // namespace
 
 void exportAead(napi_env env, napi_value exports) {
@@ -234,7 +227,7 @@ void exportAead(napi_env env, napi_value exports) {
   setFunction(env, exports, "aeadClearKey", aeadClearKey);
   setFunction(env, exports, "aeadSeal", aeadSeal);
   setFunction(env, exports, "aeadOpenRecords", aeadOpenRecords);
-  setFunction(env, exports, "aeadClose", aeadClose);
+  setFunction(env, exports, "aeadClose", closeHandle<Aead>);
   setFunction(env, exports, "aeadVector", aeadVector);
 }
 

@@ -78,6 +78,15 @@ T* getHandle(napi_env env, napi_value value) {
   return static_cast<T*>(getHandle(env, value, T::kKind));
 }
 
+/** close(handle): of any kind; again, or after teardown, it does nothing. */
+template <typename T>
+napi_value closeHandle(napi_env env, napi_callback_info info) {
+  Args<1> args(env, info);
+  auto* handle = getHandle<T>(env, args.value[0]);
+  if (handle != nullptr) handle->close(env);
+  return nullptr;
+}
+
 napi_value makeInt(napi_env env, int32_t value);
 napi_value makeDouble(napi_env env, double value);
 napi_value makeString(napi_env env, const char* value);

@@ -75,4 +75,24 @@ struct Polled : Handle {
   Poller* poller = nullptr;
 };
 
+/** onReadable(handle, callback) */
+template <typename T>
+napi_value onReadable(napi_env env, napi_callback_info info) {
+  Args<2> args(env, info);
+  auto* polled = getHandle<T>(env, args.value[0]);
+  if (polled != nullptr && polled->poller != nullptr) polled->poller->onReadable(env, args.value[1]);
+  return nullptr;
+}
+
+/** pause(handle, paused) */
+template <typename T>
+napi_value pause(napi_env env, napi_callback_info info) {
+  Args<2> args(env, info);
+  auto* polled = getHandle<T>(env, args.value[0]);
+  bool paused = false;
+  napi_get_value_bool(env, args.value[1], &paused);
+  if (polled != nullptr && polled->poller != nullptr) polled->poller->pause(paused);
+  return nullptr;
+}
+
 }  // namespace causeway

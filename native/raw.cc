@@ -102,13 +102,6 @@ napi_value rawSend(napi_env env, napi_callback_info info) {
   return makeInt(env, sent);
 }
 
-napi_value rawClose(napi_env env, napi_callback_info info) {
-  Args<1> args(env, info);
-  auto* raw = getHandle<Raw>(env, args.value[0]);
-  if (raw != nullptr) raw->close(env);
-  return nullptr;
-}
-
 }  // namespace
 
 Raw::~Raw() { close(nullptr); }
@@ -124,7 +117,7 @@ void Raw::close(napi_env) {
 void exportRaw(napi_env env, napi_value exports) {
   setFunction(env, exports, "rawOpen", rawOpen);
   setFunction(env, exports, "rawSend", rawSend);
-  setFunction(env, exports, "rawClose", rawClose);
+  setFunction(env, exports, "rawClose", closeHandle<Raw>);
 }
 
 }  // namespace causeway

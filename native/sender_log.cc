@@ -174,19 +174,12 @@ napi_value senderLogRead(napi_env env, napi_callback_info info) {
   return makeInt(env, lost ? -1 - rowsTaken : rowsTaken);
 }
 
-napi_value senderLogClose(napi_env env, napi_callback_info info) {
-  Args<1> args(env, info);
-  auto* log = getHandle<SenderLog>(env, args.value[0]);
-  if (log != nullptr) log->close(env);
-  return nullptr;
-}
-
 }  // namespace
 
 void exportSenderLog(napi_env env, napi_value exports) {
   setFunction(env, exports, "senderLogOpen", senderLogOpen);
   setFunction(env, exports, "senderLogRead", senderLogRead);
-  setFunction(env, exports, "senderLogClose", senderLogClose);
+  setFunction(env, exports, "senderLogClose", closeHandle<SenderLog>);
 }
 
 }  // namespace causeway

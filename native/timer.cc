@@ -51,19 +51,12 @@ napi_value timerArm(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-napi_value timerClose(napi_env env, napi_callback_info info) {
-  Args<1> args(env, info);
-  auto* timer = getHandle<Timer>(env, args.value[0]);
-  if (timer != nullptr) timer->close(env);
-  return nullptr;
-}
-
 }  // namespace
 
 void exportTimer(napi_env env, napi_value exports) {
   setFunction(env, exports, "timerOpen", timerOpen);
   setFunction(env, exports, "timerArm", timerArm);
-  setFunction(env, exports, "timerClose", timerClose);
+  setFunction(env, exports, "timerClose", closeHandle<Timer>);
 }
 
 }  // namespace causeway

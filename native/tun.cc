@@ -193,30 +193,6 @@ napi_value tunWrite(napi_env env, napi_callback_info info) {
   return makeInt(env, tun->coalescer.run(batch, order, &tun->features, &sink));
 }
 
-napi_value tunOnReadable(napi_env env, napi_callback_info info) {
-  Args<2> args(env, info);
-  auto* tun = getHandle<Tun>(env, args.value[0]);
-  if (tun != nullptr && tun->poller != nullptr) tun->poller->onReadable(env, args.value[1]);
-  return nullptr;
-}
-
-/** tunPause(handle, paused) */
-napi_value tunPause(napi_env env, napi_callback_info info) {
-  Args<2> args(env, info);
-  auto* tun = getHandle<Tun>(env, args.value[0]);
-  bool paused = false;
-  napi_get_value_bool(env, args.value[1], &paused);
-  if (tun != nullptr && tun->poller != nullptr) tun->poller->pause(paused);
-  return nullptr;
-}
-
-napi_value tunClose(napi_env env, napi_callback_info info) {
-  Args<1> args(env, info);
-  auto* tun = getHandle<Tun>(env, args.value[0]);
-  if (tun != nullptr) tun->close(env);
-  return nullptr;
-}
-
 /** Keeps copies of what would have been written. */
 class MemorySink final : public Sink {
  public:
@@ -263,9 +239,9 @@ void exportTun(napi_env env, napi_value exports) {
   setFunction(env, exports, "tunOpen", tunOpen);
   setFunction(env, exports, "tunRead", tunRead);
   setFunction(env, exports, "tunWrite", tunWrite);
-  setFunction(env, exports, "tunOnReadable", tunOnReadable);
-  setFunction(env, exports, "tunPause", tunPause);
-  setFunction(env, exports, "tunClose", tunClose);
+  setFunction(env, exports, "tunOnReadable", onReadable<Tun>);
+  setFunction(env, exports, "tunPause", pause<Tun>);
+  setFunction(env, exports, "tunClose", closeHandle<Tun>);
   setFunction(env, exports, "coalesce", coalesce);
 }
 

@@ -161,17 +161,19 @@ napi_value udpOpen(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/** udpRead(handle, bytes, table, endpoints) -> packets */
+/** udpRead(handle, bytes, table, endpoints, messages) -> packets */
 napi_value udpRead(napi_env env, napi_callback_info info) {
-  Args<4> args(env, info);
+  Args<5> args(env, info);
   auto* udp = getHandle<Udp>(env, args.value[0]);
   Batch batch;
   Span<uint32_t> endpoints;
   if (udp == nullptr || !getBatch(env, args.value[1], args.value[2], &batch) || !getWords(env, args.value[3], &endpoints)) return nullptr;
   if (udp->fd < 0) return makeInt(env, 0);
   if (udp->poller != nullptr && udp->poller->takeError()) drainErrors(udp);
-  const size_t messages = endpoints.length / kEndpointWords;
-  const int most = messages < kReceiveMessages ? static_cast<int>(messages) : kReceiveMessages;
+  int32_t most = 0;
+  if (!getInt(env, args.value[4], &most)) return nullptr;
+  const size_t room = endpoints.length / kEndpointWords;
+  if (room < static_cast<size_t>(most)) most = static_cast<int32_t>(room);
   return makeInt(env, receive(udp, batch, reinterpret_cast<Endpoint*>(endpoints.data), most));
 }
 
@@ -215,24 +217,10 @@ napi_value udpLastError(napi_env env, napi_callback_info info) {
   return udp == nullptr ? nullptr : makeString(env, udp->lastError == 0 ? "" : errorName(udp->lastError));
 }
 
-napi_value udpOnReadable(napi_env env, napi_callback_info info) {
-  Args<2> args(env, info);
-  auto* udp = getHandle<Udp>(env, args.value[0]);
-  if (udp != nullptr && udp->poller != nullptr) udp->poller->onReadable(env, args.value[1]);
-  return nullptr;
-}
-
 napi_value udpOnWritable(napi_env env, napi_callback_info info) {
   Args<2> args(env, info);
   auto* udp = getHandle<Udp>(env, args.value[0]);
   if (udp != nullptr && udp->poller != nullptr) udp->poller->onWritable(env, args.value[1]);
-  return nullptr;
-}
-
-napi_value udpClose(napi_env env, napi_callback_info info) {
-  Args<1> args(env, info);
-  auto* udp = getHandle<Udp>(env, args.value[0]);
-  if (udp != nullptr) udp->close(env);
   return nullptr;
 }
 
@@ -247,9 +235,10 @@ void exportUdp(napi_env env, napi_value exports) {
   setFunction(env, exports, "udpLastError", udpLastError);
   setFunction(env, exports, "udpTroubles", udpTroubles);
   setFunction(env, exports, "udpSource", udpSource);
-  setFunction(env, exports, "udpOnReadable", udpOnReadable);
+  setFunction(env, exports, "udpOnReadable", onReadable<Udp>);
+  setFunction(env, exports, "udpPause", pause<Udp>);
   setFunction(env, exports, "udpOnWritable", udpOnWritable);
-  setFunction(env, exports, "udpClose", udpClose);
+  setFunction(env, exports, "udpClose", closeHandle<Udp>);
 }
 
 }  // namespace causeway

@@ -59,19 +59,12 @@ napi_value watchDrain(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-napi_value watchClose(napi_env env, napi_callback_info info) {
-  Args<1> args(env, info);
-  auto* watch = getHandle<Watch>(env, args.value[0]);
-  if (watch != nullptr) watch->close(env);
-  return nullptr;
-}
-
 }  // namespace
 
 void exportWatch(napi_env env, napi_value exports) {
   setFunction(env, exports, "watchOpen", watchOpen);
   setFunction(env, exports, "watchDrain", watchDrain);
-  setFunction(env, exports, "watchClose", watchClose);
+  setFunction(env, exports, "watchClose", closeHandle<Watch>);
 }
 
 }  // namespace causeway

@@ -13,6 +13,10 @@ export interface Failure {
   why: string;
 }
 
-export function countResults(files: readonly FileResult[]): { passed: number; failed: number; skipped: number };
+export function countResults(files: readonly FileResult[]): {
+  passed: number;
+  failed: number;
+  skipped: number;
+};
 
 export function listFailures(files: readonly FileResult[]): Failure[];

@@ -18,8 +18,13 @@ export function countResults(files) {
 export function listFailures(files) {
   return files.flatMap(({ name: file, status, message, assertionResults }) => {
     const failed = assertionResults.filter((test) => test.status === 'failed');
-    if (status === 'failed' && failed.length === 0) return [{ file, test: '(the file itself)', why: firstLine(message) }];
-    return failed.map(({ fullName, failureMessages }) => ({ file, test: fullName, why: firstLine(failureMessages?.[0]) }));
+    if (status === 'failed' && failed.length === 0)
+      return [{ file, test: '(the file itself)', why: firstLine(message) }];
+    return failed.map(({ fullName, failureMessages }) => ({
+      file,
+      test: fullName,
+      why: firstLine(failureMessages?.[0]),
+    }));
   });
 }
 

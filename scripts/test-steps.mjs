@@ -45,5 +45,9 @@ const FEW = 3;
 export function againOf(failures) {
   const files = [...new Set(failures.map(({ file }) => file))];
   if (files.length > FEW || !files.every((file) => file.startsWith('test/integration/'))) return [];
-  return files.map((file) => ({ title: `again, alone: ${file}`, words: ['--project', 'integration', file], workers: 1 }));
+  return files.map((file) => ({
+    title: `again, alone: ${file}`,
+    words: ['--project', 'integration', file],
+    workers: 1,
+  }));
 }

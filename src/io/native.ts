@@ -96,7 +96,13 @@ interface Addon {
     gso: boolean,
     gro: boolean,
   ): UdpFeatures & { handle: Handle; port: number };
-  udpRead(handle: Handle, bytes: Uint8Array, table: Int32Array, endpoints: Uint32Array): number;
+  udpRead(
+    handle: Handle,
+    bytes: Uint8Array,
+    table: Int32Array,
+    endpoints: Uint32Array,
+    messages: number,
+  ): number;
   udpSend(
     handle: Handle,
     bytes: Uint8Array,
@@ -111,6 +117,7 @@ interface Addon {
   udpTroubles(handle: Handle, words: Uint32Array): number;
   udpSource(handle: Handle, endpoints: Uint32Array, slot: number, words: Uint32Array): boolean;
   udpOnReadable(handle: Handle, callback: () => void): void;
+  udpPause(handle: Handle, paused: boolean): void;
   udpOnWritable(handle: Handle, callback: () => void): void;
   udpClose(handle: Handle): void;
   aeadOpen(slots: number, forceOpenSsl: boolean): { handle: Handle; engine: string };
@@ -231,6 +238,9 @@ class NativeTun implements TunDevice {
   }
 }
 
+/** More than any batch has room for. */
+const ALL_MESSAGES = 2 ** 31 - 1;
+
 class NativeUdp implements UdpSocket {
   readonly port: number;
   readonly features: UdpFeatures;
@@ -270,9 +280,10 @@ class NativeUdp implements UdpSocket {
     };
   }
 
-  read(batch: PacketBatch): number {
+  read(batch: PacketBatch, messages = ALL_MESSAGES): number {
     if (this.#closed) return (batch.count = 0);
-    return (batch.count = this.#addon.udpRead(this.#handle, batch.bytes, batch.table, batch.endpoints));
+    const { bytes, table, endpoints } = batch;
+    return (batch.count = this.#addon.udpRead(this.#handle, bytes, table, endpoints, messages));
   }
 
   send(batch: PacketBatch, order: Int32Array, n: number): number {
@@ -294,6 +305,14 @@ class NativeUdp implements UdpSocket {
 
   onReadable(callback: () => void): void {
     if (!this.#closed) this.#addon.udpOnReadable(this.#handle, callback);
+  }
+
+  pause(): void {
+    if (!this.#closed) this.#addon.udpPause(this.#handle, true);
+  }
+
+  resume(): void {
+    if (!this.#closed) this.#addon.udpPause(this.#handle, false);
   }
 
   onWritable(callback: () => void): void {

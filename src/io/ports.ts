@@ -86,9 +86,10 @@ export interface UdpSocket {
   readonly endpoints: Uint32Array;
   /**
    * Receives messages and cuts coalesced ones (UDP_GRO) into datagrams, in place. Fills offset, length, source, trafficClass and
-   * `batch.endpoints`; sets `batch.count` and returns it. Consecutive datagrams of a coalesced message are contiguous.
+   * `batch.endpoints`; sets `batch.count` and returns it. Consecutive datagrams of a coalesced message are contiguous. Takes `messages` at
+   * most; as many as fit by default.
    */
-  read(batch: PacketBatch): number;
+  read(batch: PacketBatch, messages?: number): number;
   /**
    * Sends datagrams (offset, length, endpoint, trafficClass), consecutive ones of the same endpoint, class and length with one UDP_SEGMENT.
    * Returns how many of `order` were dealt with; fewer than n means the socket's buffer is full (wait for `onWritable`).
@@ -111,7 +112,10 @@ export interface UdpSocket {
    * Takes a few system calls.
    */
   sourceFor(slot: number, address: Uint32Array): boolean;
+  /** Called from the event loop while the socket has datagrams and is not paused. */
   onReadable(callback: () => void): void;
+  pause(): void;
+  resume(): void;
   /** Called once when the socket can take datagrams again, after a short `send`. */
   onWritable(callback: () => void): void;
   close(): void;

@@ -134,11 +134,11 @@ async function stressSockets(rounds) {
       out.table[column('trafficClass') + i] = random(4) === 0 ? random(1000) : 0;
     }
     addon.udpSend(a.handle, out.bytes, out.table, order, CAPACITY, endpoints);
-    while (addon.udpRead(b.handle, into.bytes, into.table, received) > 0);
+    while (addon.udpRead(b.handle, into.bytes, into.table, received, 8) > 0);
   }
   addon.udpClose(a.handle);
   addon.udpClose(a.handle);
-  addon.udpRead(a.handle, into.bytes, into.table, received);
+  addon.udpRead(a.handle, into.bytes, into.table, received, 8);
   // b is left to the garbage collector and to the end of the process
 }
 

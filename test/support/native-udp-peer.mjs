@@ -17,7 +17,7 @@ function receive(port, count) {
   const endpoints = new Uint32Array(80);
   const lengths = [];
   addon.udpOnReadable(handle, () => {
-    const n = addon.udpRead(handle, bytes, table, endpoints);
+    const n = addon.udpRead(handle, bytes, table, endpoints, 8);
     for (let i = 0; i < n; i++) lengths.push(column('length')[i]);
     if (lengths.length < Number(count)) return;
     console.log(JSON.stringify(lengths));

@@ -33,7 +33,7 @@ function talk() {
 
 if (workerData.idle !== true) {
   addon.udpOnReadable(udp.handle, () => {
-    addon.udpRead(udp.handle, bytes, table, received);
+    addon.udpRead(udp.handle, bytes, table, received, 8);
     if (events++ % 64 === 0) parentPort.postMessage({ busy: events });
     talk();
   });

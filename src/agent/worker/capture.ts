@@ -310,8 +310,8 @@ export function watchedUdp(udp: UdpSocket, capture: Capture): UdpSocket {
     features: udp.features,
     endpoints: udp.endpoints,
     sendErrors: udp.sendErrors,
-    read(batch) {
-      const count = udp.read(batch);
+    read(batch, messages) {
+      const count = udp.read(batch, messages);
       if (capture.isOn) capture.readDatagrams(batch, udp.port);
       return count;
     },
@@ -323,6 +323,8 @@ export function watchedUdp(udp: UdpSocket, capture: Capture): UdpSocket {
     sourceFor: (slot, address) => udp.sourceFor(slot, address),
     keepWhole: (on) => udp.keepWhole(on),
     onReadable: (callback) => udp.onReadable(callback),
+    pause: () => udp.pause(),
+    resume: () => udp.resume(),
     onWritable: (callback) => udp.onWritable(callback),
     close: () => udp.close(),
   };

@@ -51,6 +51,7 @@ import {
 import { createDataPath, type DataPathShell } from './data-path.js';
 import { incomingFlows, linkReport } from './report.js';
 import { Echoes } from './echoes.js';
+import { FloodBrake } from './flood-brake.js';
 import { Capture, watchedTun, watchedUdp } from './capture.js';
 import type { NeighbourEntry, Neighbours } from './neighbours.js';
 import { Reachability } from './reachability.js';
@@ -89,6 +90,7 @@ export class ForwardingWorker implements DataPathShell {
   private readonly sender: Sender;
   private readonly adhoc = createBatch(sizes.HANDSHAKE_MAX, 1);
   private readonly timer: MicroTimer;
+  private readonly brake: FloodBrake;
   private armed = Infinity;
   private sendErrors = 0;
   private readonly echoes: Echoes;
@@ -158,6 +160,7 @@ export class ForwardingWorker implements DataPathShell {
     this.timer = ports.io.createTimer(() => {
       this.onTimer();
     });
+    this.brake = new FloodBrake(ports.udp, (callback) => ports.io.createTimer(callback));
   }
 
   /** Begins to take packets. */
@@ -176,7 +179,12 @@ export class ForwardingWorker implements DataPathShell {
   private takeDatagrams(): void {
     const { io } = this.ports;
     const { tunWrittenPackets } = this.counters;
-    this.arrival.run(io.now());
+    let before: number;
+    let count: number;
+    do {
+      before = this.counters.receivedRecords;
+      count = this.arrival.run(io.now(), this.brake.isOn ? sizes.UDP_MESSAGES : sizes.UDP_MESSAGES_FEW);
+    } while (this.brake.readsOn(count, this.counters.receivedRecords !== before));
     if (this.counters.tunWrittenPackets !== tunWrittenPackets) this.entry.run(io.now());
     this.afterInput();
   }
@@ -538,6 +546,7 @@ export class ForwardingWorker implements DataPathShell {
       this.forget(now, neighbour.nodeId);
     }
     this.timer.close();
+    this.brake.close();
     this.closeSenders();
     tun.close();
     udp.close();

@@ -15,9 +15,11 @@ export const OUT_ARENA = 512 * 1024;
 export const OUT_CAPACITY = 1024;
 /**
  * Each message of a receive call may be 64 KiB of coalesced datagrams, at most 128 of them; the bytes beyond keep the messages' starts out of
- * the same few cache sets. More than a few only add delay: what arrived first is written out with what arrived last.
+ * the same few cache sets.
  */
-export const UDP_MESSAGES = 4;
+export const UDP_MESSAGES = 16;
+/** Messages at once, but in a flood of junk: more only add delay, as what arrived first is written out with what arrived last. */
+export const UDP_MESSAGES_FEW = 4;
 export const UDP_ARENA = UDP_MESSAGES * (65_536 + 320);
 export const UDP_CAPACITY = UDP_MESSAGES * 128;
 

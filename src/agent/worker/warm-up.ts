@@ -133,6 +133,14 @@ class LoopUdp implements UdpSocket {
     this.readable = callback;
   }
 
+  pause(): void {
+    // Never flooded.
+  }
+
+  resume(): void {
+    // Never paused.
+  }
+
   onWritable(): void {
     // Never full.
   }

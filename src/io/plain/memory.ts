@@ -347,8 +347,8 @@ export class MemoryUdp implements UdpSocket {
     this.#readiness.check();
   }
 
-  read(batch: PacketBatch): number {
-    return this.#queue.read(batch);
+  read(batch: PacketBatch, messages?: number): number {
+    return this.#queue.read(batch, messages);
   }
 
   send(batch: PacketBatch, order: Int32Array, n: number): number {
@@ -397,6 +397,14 @@ export class MemoryUdp implements UdpSocket {
 
   onReadable(callback: () => void): void {
     this.#readiness.onReady(callback);
+  }
+
+  pause(): void {
+    this.#readiness.pause();
+  }
+
+  resume(): void {
+    this.#readiness.resume();
   }
 
   /** `send` never falls short here. */

@@ -31,8 +31,8 @@ export class DatagramQueue {
   }
 
   /** Moves datagrams into the batch, as `UdpSocket.read` says. Runs of one sender share an endpoint record. */
-  read(batch: PacketBatch): number {
-    const messages = batch.endpoints.length / ENDPOINT_WORDS;
+  read(batch: PacketBatch, most = Infinity): number {
+    const messages = Math.min(most, batch.endpoints.length / ENDPOINT_WORDS);
     let message = -1;
     let used = 0;
     batch.count = 0;

@@ -126,8 +126,8 @@ class PlainUdp implements UdpSocket {
     this.#readiness.check();
   }
 
-  read(batch: PacketBatch): number {
-    return this.#queue.read(batch);
+  read(batch: PacketBatch, messages?: number): number {
+    return this.#queue.read(batch, messages);
   }
 
   send(batch: PacketBatch, order: Int32Array, n: number): number {
@@ -185,6 +185,14 @@ class PlainUdp implements UdpSocket {
 
   onReadable(callback: () => void): void {
     this.#readiness.onReady(callback);
+  }
+
+  pause(): void {
+    this.#readiness.pause();
+  }
+
+  resume(): void {
+    this.#readiness.resume();
   }
 
   onWritable(callback: () => void): void {

@@ -116,11 +116,12 @@ export class Arrival {
     this.lanes = new Array<ReceiveLane | undefined>(capacity).fill(undefined);
   }
 
-  /** Takes one batch all the way. `now` in µs. Returns how many datagrams the socket gave. */
-  run(now: number): number {
+  /** Takes one batch of `messages` at most all the way. `now` in µs. Returns how many datagrams the socket gave. */
+  run(now: number, messages?: number): number {
     const { udp, aead, batch, exit, slow } = this.parts;
-    const count = udp.read(batch);
+    const count = udp.read(batch, messages);
     const candidates = this.sift(now, count);
+    if (candidates === 0) return count;
     aead.open(batch, this.opened, candidates);
     exit.begin(now);
     slow.begin();

@@ -74,6 +74,7 @@ export class Sender {
 
   /** Seals `order[0..n)`, moves those that were sealed to the front of `order` and returns how many they are. */
   seal(batch: PacketBatch, order: Int32Array, n: number): number {
+    if (n === 0) return 0;
     // First: sealing takes from what has no key its length.
     const split = this.wide.length === 0 ? 0 : this.splitWide(batch);
     this.aead.seal(batch, order, n);

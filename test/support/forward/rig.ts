@@ -260,8 +260,8 @@ class NarrowUdp implements UdpSocket {
   get sendErrors() {
     return this.udp.sendErrors;
   }
-  read(batch: PacketBatch): number {
-    return this.udp.read(batch);
+  read(batch: PacketBatch, messages?: number): number {
+    return this.udp.read(batch, messages);
   }
   send(batch: PacketBatch, order: Int32Array, n: number): number {
     const some = Math.min(n, this.room);
@@ -280,6 +280,12 @@ class NarrowUdp implements UdpSocket {
 
   onReadable(callback: () => void): void {
     this.udp.onReadable(callback);
+  }
+  pause(): void {
+    this.udp.pause();
+  }
+  resume(): void {
+    this.udp.resume();
   }
   onWritable(callback: () => void): void {
     this.waiting = callback;

@@ -1,9 +1,14 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { writeEndpoint } from '../../../src/agent/endpoint.js';
 import { type FromWorker, OUTER_DSCP_COPY } from '../../../src/agent/messages.js';
+import { createBatch } from '../../../src/io/batch.js';
+import { createMemoryIo } from '../../../src/io/plain/index.js';
+import type { UdpSocket } from '../../../src/io/ports.js';
 import { KEY_SLOTS, MAX_NEIGHBOURS } from '../../../src/agent/worker/sizes.js';
 import { MAX_SESSIONS } from '../../../src/crypto/session.js';
 import { DEFAULT_SERVICES } from '../../../src/intercept/services.js';
 import { LANE_RELIABLE } from '../../../src/overlay/wire/lanes.js';
+import { RECORD_FIRST_BYTE } from '../../../src/overlay/wire/record.js';
 import { laneOf, WorkerPair } from '../../support/forward/worker-pair.js';
 import { Random } from '../../support/sim/random.js';
 import { buildPacket, TCP, UDP } from '../../support/native-packets.js';
@@ -25,6 +30,27 @@ function ping(from: 'a' | 'b', to: 'a' | 'b'): boolean {
   pair.time.advance(5000);
   return pair[to].tun.output.length > count;
 }
+
+describe('a flood of junk', () => {
+  it("is counted whole, and honest packets pass, one of the socket's rests late at most", () => {
+    pair.join();
+    pair.time.advance(SECOND);
+    const stranger = createMemoryIo({ network: pair.network, addresses: ['192.0.2.66'] });
+    const udp = stranger.createUdp({ host: '::', port: 1, mark: 0, slots: 1 }) as UdpSocket;
+    writeEndpoint(udp.endpoints, 0, { host: '192.0.2.2', port: 7100 });
+    const junk = createBatch(1, 1);
+    junk.bytes[0] = RECORD_FIRST_BYTE;
+    junk.length[0] = 1;
+    const short = () => pair.report('b').drops['short'] ?? 0;
+    const before = short();
+    for (let k = 0; k < 2000; k++) {
+      udp.send(junk, Int32Array.of(0), 1);
+      pair.time.advance(20);
+    }
+    expect(ping('a', 'b')).toBe(true);
+    expect(short() - before).toBe(2000);
+  });
+});
 
 describe('a session', () => {
   it('brings a link up at both ends, says so, and carries packets', () => {

@@ -18,7 +18,9 @@ test('a file that could not be run counts as a failure', () => {
 });
 
 test('a failure names its file, its test and the first line of why', () => {
-  const assertionResults = [{ status: 'failed', fullName: 'all is well', failureMessages: ['Error: it was not\n  at …'] }];
+  const assertionResults = [
+    { status: 'failed', fullName: 'all is well', failureMessages: ['Error: it was not\n  at …'] },
+  ];
   expect(listFailures([{ name: 'a.test.ts', status: 'failed', assertionResults }])).toEqual([
     { file: 'a.test.ts', test: 'all is well', why: 'Error: it was not' },
   ]);

@@ -288,6 +288,28 @@ describe.skipIf(!nativeAvailable())('UDP in native/', () => {
     const two = createBatch(2 * 65536, 16, 2);
     expect([b.read(two), b.read(two), b.read(two), b.read(two)]).toEqual([2, 2, 1, 0]);
     expect(b.read(createBatch(65535, 16, 2))).toBe(0); // less than one message of room
+    a.send(batch, order, 3);
+    await expect.poll(() => b.read(incoming(), 1)).toBe(1);
+    await expect.poll(() => b.read(incoming(), 5)).toBe(2);
+  });
+
+  it('is silent while paused, and tells of what came meanwhile once resumed', async () => {
+    const [from, to] = [socket(), socket()];
+    const batch = incoming();
+    let calls = 0;
+    to.onReadable(() => {
+      calls++;
+      to.read(batch);
+    });
+    to.pause();
+    setEndpoint(from, 0, LOOPBACK[4], to.port);
+    const sent = outgoing([{ size: 3 }]);
+    from.send(sent.batch, sent.order, 1);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(calls).toBe(0);
+    to.resume();
+    await expect.poll(() => batch.count).toBe(1);
+    expect(calls).toBe(1);
   });
 
   it('after close every call is a no-op', () => {
