@@ -15,9 +15,8 @@ const MSS_SIZE = 4;
  * isn't complete, and its field doesn't depend on the option yet. Whether anything was changed.
  */
 export function clampMss(view: DataView, info: PacketInfo, room: number, isPartial: boolean): boolean {
-  if (info.protocol !== PROTOCOL_TCP || info.fragment !== FRAGMENT_NONE || room === Infinity) return false;
+  if (room === Infinity || !isSyn(view, info)) return false;
   const { transportOffset: tcp, transportLength, headerLength } = info;
-  if (transportLength < TCP_HEADER || (view.getUint8(tcp + FLAGS_AT) & SYN) === 0) return false;
   const at = findMss(view, tcp, Math.min(transportLength, 4 * (view.getUint8(tcp + 12) >>> 4)));
   const most = room - headerLength - TCP_HEADER;
   if (at === 0 || view.getUint16(at) <= most) return false;
@@ -25,6 +24,11 @@ export function clampMss(view: DataView, info: PacketInfo, room: number, isParti
   view.setUint16(at, most);
   if (!isPartial) replaceInChecksum(view, tcp + CHECKSUM_AT, before, most, (at - tcp) % 2 === 1);
   return true;
+}
+
+export function isSyn(view: DataView, info: PacketInfo): boolean {
+  if (info.protocol !== PROTOCOL_TCP || info.fragment !== FRAGMENT_NONE) return false;
+  return info.transportLength >= TCP_HEADER && (view.getUint8(info.transportOffset + FLAGS_AT) & SYN) !== 0;
 }
 
 /** Where the option's value stands; 0 where there is none, or options make no sense. */

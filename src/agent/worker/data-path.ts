@@ -102,6 +102,7 @@ function createParts(
   const inbound = new InboundFilter(flows, self, limits.inboundFlows);
   const refuse = (at: number, view: DataView, frame: number): void => slow.refuseProhibited(at, view, frame);
   const capacity = sizes.OUT_CAPACITY;
+  const widths = new Widths();
   const recovery = createRecovery(
     {
       io,
@@ -113,6 +114,7 @@ function createParts(
       flows,
       inbound,
       refuse,
+      widths,
       neighbours: neighbours.byId,
       random,
       self,
@@ -122,7 +124,7 @@ function createParts(
     { ...limits, frameMax: sizes.frameMax(mtu) },
   );
   const made = { counters, lanes, neighbours, sender, routes, sourceRoutes, control, recent, icmp };
-  return { ...made, slow, flows, inbound, recovery, widths: new Widths() };
+  return { ...made, slow, flows, inbound, recovery, widths };
 }
 
 function createArrival(

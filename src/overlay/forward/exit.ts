@@ -1,6 +1,7 @@
 import { PACKET_PARTIAL, type PacketBatch } from '../../io/batch.js';
 import type { TunDevice } from '../../io/ports.js';
 import { hasMartianSource, isUnicast } from '../../intercept/address.js';
+import { clampMss, isSyn } from '../../intercept/mss.js';
 import { FRAGMENT_REFUSED, FragmentWatch } from '../../intercept/fragments.js';
 import { INBOUND_ALLOWED, INBOUND_REJECTED, type InboundFilter } from '../../intercept/inbound.js';
 import {
@@ -19,12 +20,27 @@ import {
   readEcn,
   readFlags,
   readHeadSize,
+  readService,
   readSource,
   readTtl,
 } from '../wire/routed.js';
 import { NO_OWNER } from '../route/prefix-table.js';
 import { type Counters, INNER_DROPS } from './counters.js';
 import type { Routes } from './routes.js';
+import type { Widths } from './widths.js';
+
+export interface ExitParts {
+  tun: TunDevice;
+  routes: Routes;
+  counters: Counters;
+  self: number;
+  inbound: InboundFilter;
+  /** Tells the source of a data frame that its packet isn't let in. */
+  refuse: (now: number, view: DataView, frame: number) => void;
+  widths: Widths;
+  /** Packets of a batch. */
+  capacity: number;
+}
 
 /**
  * The way out, for data frames addressed to this node: the inner source must be owned by the frame's source, the inner destination by us, or one
@@ -42,17 +58,8 @@ export class Exit {
   private lastNode = 0;
   private lastVersion = 0;
 
-  constructor(
-    private readonly tun: TunDevice,
-    private readonly routes: Routes,
-    private readonly counters: Counters,
-    private readonly self: number,
-    private readonly inbound: InboundFilter,
-    /** Tells the source of a data frame that its packet isn't let in. */
-    private readonly refuse: (now: number, view: DataView, frame: number) => void,
-    capacity: number,
-  ) {
-    this.order = new Int32Array(capacity);
+  constructor(private readonly parts: ExitParts) {
+    this.order = new Int32Array(parts.capacity);
   }
 
   begin(now: number): void {
@@ -68,7 +75,8 @@ export class Exit {
    */
   take(batch: PacketBatch, i: number, frame: number, length: number): boolean {
     const { view } = batch;
-    const { info, counters } = this;
+    const { info } = this;
+    const { counters, self } = this.parts;
     const head = readHeadSize(view, frame);
     const at = frame + head;
     const inner = length - head;
@@ -83,7 +91,7 @@ export class Exit {
     }
     const source = readSource(view, frame);
     // What this node sends to itself never leaves it, so such a frame is a forgery.
-    if (source === this.self || !this.sourceBelongs(source)) {
+    if (source === self || !this.sourceBelongs(source)) {
       counters.dropInside(hasMartianSource(info) ? 'martian' : 'foreign-source', batch, at, inner);
       return false;
     }
@@ -98,9 +106,11 @@ export class Exit {
     }
     const ttl = readTtl(view, frame);
     if (ttl !== info.ttl) setTtl(view, at, ttl);
+    const isPartial = (readFlags(view, frame) & FLAG_PARTIAL) !== 0;
+    this.narrow(view, frame, source, isPartial);
     batch.offset[i] = at;
     batch.length[i] = info.totalLength;
-    batch.flags[i] = readFlags(view, frame) & FLAG_PARTIAL ? PACKET_PARTIAL : 0;
+    batch.flags[i] = isPartial ? PACKET_PARTIAL : 0;
     this.order[this.count++] = i;
     return true;
   }
@@ -112,17 +122,19 @@ export class Exit {
     this.count = 0;
     let bytes = 0;
     for (let k = 0; k < count; k++) bytes += batch.length[this.order[k]!]!;
-    const written = this.tun.write(batch, this.order, count);
-    if (written < count) this.counters.drop('tun-refused', count - written);
-    this.counters.tunWrittenPackets += written;
-    this.counters.tunWrittenBytes += bytes;
+    const { tun, counters } = this.parts;
+    const written = tun.write(batch, this.order, count);
+    if (written < count) counters.drop('tun-refused', count - written);
+    counters.tunWrittenPackets += written;
+    counters.tunWrittenBytes += bytes;
   }
 
   /** Whether the parsed packet of a node is let in; counts it where it isn't. */
   private mayEnter(batch: PacketBatch, frame: number, inner: number, source: number): boolean {
     const { view } = batch;
     const at = frame + readHeadSize(view, frame);
-    const { info, inbound, fragments, counters, now } = this;
+    const { info, fragments, now } = this;
+    const { inbound, counters } = this.parts;
     let slot = -1;
     if (info.fragment !== FRAGMENT_NONE) {
       slot = fragments.take(now, info);
@@ -138,8 +150,16 @@ export class Exit {
       return true;
     }
     counters.dropInside('inbound', batch, at, inner);
-    if (verdict === INBOUND_REJECTED) this.refuse(now, view, frame);
+    if (verdict === INBOUND_REJECTED) this.parts.refuse(now, view, frame);
     return false;
+  }
+
+  /** A SYN learns how large segments fit the link that its answers leave by; the one that it came by, as a rule. */
+  private narrow(view: DataView, frame: number, source: number, isPartial: boolean): void {
+    const { info } = this;
+    const { routes, widths } = this.parts;
+    const next = isSyn(view, info) && routes.byNode(source)?.next[readService(view, frame)];
+    if (next) clampMss(view, info, widths.room(next), isPartial);
   }
 
   private sourceBelongs(node: number): boolean {
@@ -156,7 +176,7 @@ export class Exit {
       return true;
     }
     const owner = this.ownerOf(src0, src1, src2, src3);
-    if (owner !== node && !(owner === NO_OWNER && node === this.routes.exit()?.nodeId)) return false;
+    if (owner !== node && !(owner === NO_OWNER && node === this.parts.routes.exit()?.nodeId)) return false;
     lastSource[0] = src0;
     lastSource[1] = src1;
     lastSource[2] = src2;
@@ -168,14 +188,15 @@ export class Exit {
 
   private destinationIsOurs(): boolean {
     const { dst0, dst1, dst2, dst3 } = this.info;
+    const { self, routes } = this.parts;
     const owner = this.ownerOf(dst0, dst1, dst2, dst3);
-    if (owner === this.self) return true;
-    return owner === NO_OWNER && this.routes.outside.forOthers && isUnicast(dst0, dst1, dst2, dst3);
+    if (owner === self) return true;
+    return owner === NO_OWNER && routes.outside.forOthers && isUnicast(dst0, dst1, dst2, dst3);
   }
 
   /** Node id of the owner, NO_OWNER outside the overlay, NOBODY inside it. */
   private ownerOf(w0: number, w1: number, w2: number, w3: number): number {
-    const { routes } = this;
+    const { routes } = this.parts;
     const index = this.info.version === 4 ? routes.owner4(w3) : routes.owner6(w0, w1, w2, w3);
     return index < 0 ? index : routes.destination(index).nodeId;
   }

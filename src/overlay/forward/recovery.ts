@@ -16,6 +16,7 @@ import type { Sender } from './sender.js';
 import { Spreader } from './spreader.js';
 import { FrameStore } from './store.js';
 import { Transmitter } from './transmitter.js';
+import type { Widths } from './widths.js';
 
 export interface RecoveryLimits {
   /** Frames that wait for a link, for an acknowledgement or for their turn at the exit, all together. */
@@ -46,6 +47,7 @@ export interface RecoveryParts {
   inbound: InboundFilter;
   /** Tells the source of a data frame that its packet isn't let in. */
   refuse: (now: number, view: DataView, frame: number) => void;
+  widths: Widths;
   random: () => number;
   self: number;
   /** Packets that one batch of the device or the socket may become. */
@@ -94,7 +96,8 @@ export function createRecovery(parts: RecoveryParts, limits: RecoveryLimits): Re
   const order = new FlowOrder({ handles: stored, flows: limits.orderedFlows, heldMax, heldPerFlow });
   const arrived = new ArrivedFlows(limits.orderedFlows);
   const duplicates = new Duplicates({ sources: limits.duplicateSources });
-  const plain = new Exit(tun, routes, counters, self, parts.inbound, parts.refuse, capacity);
+  const { inbound, refuse, widths } = parts;
+  const plain = new Exit({ tun, routes, counters, self, inbound, refuse, widths, capacity });
   const exit = new OrderedExit({ io, exit: plain, order, duplicates, arrived, store, routes, counters });
   return { store, hops, hopFrames: new HopFrames(hops, counters), order, arrived, exit, spreader };
 }

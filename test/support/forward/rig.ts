@@ -428,6 +428,7 @@ export class ForwardRig {
         neighbours: this.neighbours,
         inbound: this.inbound,
         refuse: (now, view, frame) => this.slow.refuseProhibited(now, view, frame),
+        widths: this.widths,
         random: () => 7,
         self: SELF,
         capacity: Math.max(256, outCapacity),

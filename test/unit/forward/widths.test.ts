@@ -5,6 +5,7 @@ import { FRAME_ERROR } from '../../../src/overlay/wire/routed.js';
 import { frame, readFrame } from '../../support/forward/frames.js';
 import { readIcmp } from '../../support/forward/icmp.js';
 import { FAR, ForwardRig, NEAR, type Peer, SELF, SIDE } from '../../support/forward/rig.js';
+import { MSS_1460, segment, SYN, transportChecksum } from '../../support/intercept/syn.js';
 import { buildPacket, UDP } from '../../support/native-packets.js';
 
 /** Around an inner packet: headers of record and routed frame, and the tag. */
@@ -82,4 +83,35 @@ it('an IPv6 packet of 1280 bytes is never refused', () => {
   rig.tun.inject(packet(6, SELF, FAR, 1280));
   rig.settle();
   expect(rig.near.take()).toHaveLength(1);
+});
+
+describe.each(VERSIONS)('the segment size that a SYN asks for, IPv%i', (version) => {
+  const head = version === 4 ? 20 : 40;
+  const mssOf = (bytes: Uint8Array) => (bytes[head + 22]! << 8) | bytes[head + 23]!;
+
+  it.each([true, false])('fits the first link where it enters, links.split %s', (splits) => {
+    const rig = rigOf(splits, ({ near }) => near);
+    rig.tun.inject(segment(version, SYN, MSS_1460, { from: SELF, to: NEAR }));
+    rig.settle();
+    const [{ body }] = rig.near.take();
+    expect(mssOf(body.subarray(24))).toBe(ROOM - head - 20);
+  });
+
+  it.each([true, false])('fits the last link where it leaves, links.split %s', (splits) => {
+    const rig = rigOf(splits, ({ near }) => near);
+    const syn = segment(version, SYN, MSS_1460, { from: FAR, to: SELF });
+    rig.near.send([rig.near.seal(frame({ from: FAR, to: SELF }, syn))]);
+    rig.settle();
+    const [out] = rig.takeTun();
+    expect(mssOf(out)).toBe(ROOM - head - 20);
+    expect(transportChecksum(out, version)).toBe(0);
+  });
+
+  it('stays where the links carry all', () => {
+    const rig = new ForwardRig();
+    const syn = segment(version, SYN, MSS_1460, { from: FAR, to: SELF });
+    rig.near.send([rig.near.seal(frame({ from: FAR, to: SELF }, syn))]);
+    rig.settle();
+    expect(mssOf(rig.takeTun()[0])).toBe(1460);
+  });
 });

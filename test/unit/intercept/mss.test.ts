@@ -2,44 +2,16 @@ import { describe, expect, it } from 'vitest';
 
 import { clampMss } from '../../../src/intercept/mss.js';
 import { PacketInfo, PARSE_OK, parsePacket } from '../../../src/intercept/packet.js';
-import { buildPacket, TCP } from '../../support/native-packets.js';
-import { naiveChecksum } from './packets.js';
+import { ACK, MSS_1460, segment, SYN, transportChecksum } from '../../support/intercept/syn.js';
 
-const SYN = 0x02;
-const ACK = 0x10;
-
-/** A TCP packet with these flags and options, its checksum whole; and where its transport header begins. */
+/** A packet of `segment`, parsed; and where its transport header begins. */
 function tcp(version: 4 | 6, flags: number, options: readonly number[]) {
-  const head = version === 4 ? 20 : 40;
-  const plain = buildPacket({
-    version,
-    protocol: TCP,
-    payload: Uint8Array.from(options),
-    from: 1,
-    to: 2,
-    checksum: 'whole',
-  });
-  const view = new DataView(plain.buffer, plain.byteOffset, plain.length);
-  view.setUint8(head + 12, (5 + options.length / 4) << 4);
-  view.setUint8(head + 13, flags);
-  view.setUint16(head + 16, 0);
-  view.setUint16(head + 16, transportChecksum(plain, version));
+  const bytes = segment(version, flags, options);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const info = new PacketInfo();
-  expect(parsePacket(view, 0, plain.length, info)).toBe(PARSE_OK);
-  return { bytes: plain, view, info, head };
+  expect(parsePacket(view, 0, bytes.length, info)).toBe(PARSE_OK);
+  return { bytes, view, info, head: version === 4 ? 20 : 40 };
 }
-
-/** Over the pseudo-header and all behind the IP header; 0 where the field is already right. */
-function transportChecksum(bytes: Uint8Array, version: 4 | 6): number {
-  const head = version === 4 ? 20 : 40;
-  const segment = bytes.subarray(head);
-  const addresses = version === 4 ? bytes.subarray(12, 20) : bytes.subarray(8, 40);
-  return naiveChecksum(
-    Uint8Array.of(...addresses, 0, TCP, segment.length >> 8, segment.length & 255, ...segment),
-  );
-}
-
-const MSS_1460 = [2, 4, 1460 >> 8, 1460 & 255];
 
 describe.each([4, 6] as const)('the segment size that a SYN asks for, IPv%i', (version) => {
   const headers = version === 4 ? 40 : 60;
