@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { delimiter } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
@@ -23,6 +24,9 @@ const project = (name: string, testTimeout: number, more = {}) => ({
   },
 });
 
+/** Without what stands in for other programs to choose their version: there, each start of `python3` takes ten times as long. */
+const path = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => !folder.endsWith('/shims'));
+
 /**
  * Four kinds of test that stand apart; `integration` needs root, and waits more than it works: but its timers want some of the machine,
  * too. CAUSEWAY_TEST_WORKERS: how many of its files run at a time.
@@ -33,6 +37,7 @@ export default defineConfig({
   test: {
     // Vitest would leave a core alone.
     maxWorkers: availableParallelism(),
+    env: { PATH: path.join(delimiter) },
     sequence: { sequencer: LongestFirst },
     projects: [
       // Files of one process share their modules, whose loading takes as long as the tests; no module keeps anything for the next file.
