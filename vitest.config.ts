@@ -42,8 +42,8 @@ export default defineConfig({
     projects: [
       // Files of one process share their modules, whose loading takes as long as the tests; no module keeps anything for the next file.
       project('unit', 60_000, { isolate: false }),
-      project('sim', 240_000),
-      project('fuzz', 240_000),
+      project('sim', 240_000, { isolate: false }),
+      project('fuzz', 240_000, { isolate: false }),
       project('integration', 180_000, { maxWorkers: atATime, sequence: { groupOrder: 1 } }),
     ],
   },
