@@ -7,7 +7,7 @@ import type { MicroTimer, UdpSocket } from '../../io/ports.js';
 
 /** Reads of nothing but junk in a row that make a flood. A neighbour that starts or stops sends fewer. */
 const FLOOD_READS = 8;
-/** Reads in a row between rests; more would keep device and timers waiting. */
+/** Reads in a row; more would keep device and timers waiting. */
 const READS_AT_ONCE = 32;
 /** µs. */
 const REST = 250;
@@ -15,11 +15,11 @@ const REST = 250;
 export class FloodBrake {
   private readonly timer: MicroTimer;
   private junkReads = 0;
-  /** Since the last rest. */
-  private reads = 0;
 
+  /** `most`: messages that a read takes during a flood. */
   constructor(
     private readonly udp: Pick<UdpSocket, 'pause' | 'resume'>,
+    private readonly most: number,
     createTimer: (callback: () => void) => MicroTimer,
   ) {
     this.timer = createTimer(() => this.udp.resume());
@@ -30,14 +30,12 @@ export class FloodBrake {
     return this.junkReads >= FLOOD_READS;
   }
 
-  /** Whether to read on at once after a read of `count` datagrams, some of them `honest`. Where that is over, the socket rests. */
+  /** Whether to read on at once after a read of `count` datagrams, some of them `honest`. A socket that has no more rests. */
   readsOn(count: number, honest: boolean): boolean {
     if (honest) this.junkReads = 0;
     else if (count > 0) this.junkReads++;
     if (!this.isOn) return false;
-    this.reads++;
-    if (count > 0 && this.reads < READS_AT_ONCE) return true;
-    this.reads = 0;
+    if (count >= this.most) return this.junkReads % READS_AT_ONCE !== 0;
     this.udp.pause();
     this.timer.arm(REST);
     return false;

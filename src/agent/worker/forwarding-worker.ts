@@ -160,7 +160,7 @@ export class ForwardingWorker implements DataPathShell {
     this.timer = ports.io.createTimer(() => {
       this.onTimer();
     });
-    this.brake = new FloodBrake(ports.udp, (callback) => ports.io.createTimer(callback));
+    this.brake = new FloodBrake(ports.udp, sizes.UDP_MESSAGES, (callback) => ports.io.createTimer(callback));
   }
 
   /** Begins to take packets. */
