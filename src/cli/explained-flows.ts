@@ -3,6 +3,8 @@ import type { CapturedPacket } from '../capture/pcapng.js';
 import { findPacket } from '../capture/link-layer.js';
 import { formatAddress } from '../io/address.js';
 import { explainPacket, type Explanation, type Outcome, type Who, type World } from '../intercept/explain.js';
+import { FlowCache } from '../intercept/flow-cache.js';
+import { InboundFilter } from '../intercept/inbound.js';
 import {
   hasPorts,
   PacketInfo,
@@ -45,12 +47,43 @@ export class Explanations {
   }
 }
 
+/** Flows remembered, each way. */
+const REMEMBERED = 65_536;
+
+/** Who began what of a capture, as the agent would know it; all of it as if at once. */
+class Conversations {
+  private readonly sent = new FlowCache({ capacity: REMEMBERED });
+  private readonly filter: InboundFilter;
+  view: DataView = new DataView(new ArrayBuffer(0));
+
+  constructor(world: World) {
+    this.filter = new InboundFilter(this.sent, world.selfId, REMEMBERED);
+    this.filter.use(world.inbound);
+  }
+
+  /** Asked once about each packet of a node for this host. */
+  isAnswer(info: PacketInfo, node: number): boolean {
+    const answers = this.filter.answers(0, this.view, info);
+    this.filter.judge(0, this.view, info, node, true);
+    return answers;
+  }
+
+  noteSent(info: PacketInfo): void {
+    if (this.filter.active) this.filter.noteSent(0, this.view, info, this.sent.find(0, info, ANY_NODE));
+  }
+}
+
+/** Flows are found by their addresses; which node those are of changes nothing here. */
+const ANY_NODE = 1;
+
 export function explainCapture(
   world: World,
   packets: readonly CapturedPacket[],
   who: Who,
 ): { flows: ExplainedFlow[]; others: number } {
   const flows = new Explanations();
+  const conversations = new Conversations(world);
+  const isAnswer = (of: PacketInfo, node: number): boolean => conversations.isAnswer(of, node);
   const info = new PacketInfo();
   let others = 0;
   for (const { linkType, data, length } of packets) {
@@ -58,20 +91,24 @@ export function explainCapture(
     if (found.kind === 'unknown-link') flows.addMalformed(`link type ${linkType} is not known here`);
     else if (found.kind !== 'ip') others++;
     else {
-      const parsed = parse(found.packet, length > data.length, info);
-      if (parsed === PARSE_OK) flows.add(info, explainPacket(world, info, who), 1);
-      else flows.addMalformed(PARSE_REJECTS[parsed]!);
+      const { packet } = found;
+      conversations.view = new DataView(packet.buffer, packet.byteOffset, packet.length);
+      const parsed = parse(conversations.view, length > data.length, info);
+      if (parsed !== PARSE_OK) flows.addMalformed(PARSE_REJECTS[parsed]!);
+      else {
+        const explanation = explainPacket(world, info, who, isAnswer);
+        if (explanation.outcome === 'overlay') conversations.noteSent(info);
+        flows.add(info, explanation, 1);
+      }
     }
   }
   return { flows: flows.all, others };
 }
 
 /** `isCut`: the capture holds only its head. Behind a packet a short frame has padding. */
-function parse(bytes: Uint8Array, isCut: boolean, info: PacketInfo): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (isCut) return parseHead(view, 0, bytes.length, info);
-  const announced = announcedLength(view);
-  return parsePacket(view, 0, announced < bytes.length ? announced : bytes.length, info);
+function parse(view: DataView, isCut: boolean, info: PacketInfo): number {
+  if (isCut) return parseHead(view, 0, view.byteLength, info);
+  return parsePacket(view, 0, Math.min(announcedLength(view), view.byteLength), info);
 }
 
 function announcedLength(view: DataView): number {

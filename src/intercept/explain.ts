@@ -72,13 +72,19 @@ export interface Explanation {
   readonly why: string;
 }
 
-export function explainPacket(world: World, info: PacketInfo, who: Who): Explanation {
+/** `isAnswer`: whether a packet of a node for this host answers what this host sent. */
+export function explainPacket(
+  world: World,
+  info: PacketInfo,
+  who: Who,
+  isAnswer: (info: PacketInfo, node: number) => boolean = () => false,
+): Explanation {
   const { version, src0, src1, src2, src3, dst0, dst1, dst2, dst3 } = info;
   const source = [src0, src1, src2, src3].map((word) => word >>> 0);
   const destination = [dst0, dst1, dst2, dst3].map((word) => word >>> 0);
   const [from, to] = [world.ownerOf(version, source), world.ownerOf(version, destination)];
   if (isLoopback(dst0, dst1, dst2, dst3) || (to.kind === 'node' && to.isSelf))
-    return { ...toSelf(world, info, from), ...(to.kind === 'node' && { prefix: to.prefix }) };
+    return { ...toSelf(world, info, from, isAnswer), ...(to.kind === 'node' && { prefix: to.prefix }) };
   if (hasManyDestinations(info) || (version === 4 && world.isBroadcast(destination)))
     return toMany(world, info, who, from);
   if (isLinkLocal(dst0, dst1, dst2, dst3))
@@ -96,19 +102,30 @@ export function explainPacket(world: World, info: PacketInfo, who: Who): Explana
 /** An agent has them from its links, too. */
 const MORE_CERTIFICATES = "name other nodes' certificates with --certs";
 
-function toSelf(world: World, info: PacketInfo, from: AddressOwner): Explanation {
-  if (from.kind === 'node' && !from.isSelf) return fromNode(world, info, from);
+function toSelf(
+  world: World,
+  info: PacketInfo,
+  from: AddressOwner,
+  isAnswer: (info: PacketInfo, node: number) => boolean,
+): Explanation {
+  if (from.kind === 'node' && !from.isSelf) return fromNode(world, info, from, isAnswer);
   if (from.kind !== 'nobody') return { outcome: 'untouched', why: 'is for this host itself' };
   const why = `no known certificate has its source, which lies in the overlay's ${from.prefix}`;
   return { outcome: 'drop', why: `${why}; ${MORE_CERTIFICATES}` };
 }
 
-/** Which flows this host has begun nobody knows here. */
-function fromNode(world: World, info: PacketInfo, from: OwnerNode): Explanation {
+function fromNode(
+  world: World,
+  info: PacketInfo,
+  from: OwnerNode,
+  isAnswer: (info: PacketInfo, node: number) => boolean,
+): Explanation {
   const why = `comes from ${from.name} for this host`;
   if (world.inbound === undefined) return { outcome: 'untouched', why };
   if (info.fragment === FRAGMENT_LATER)
     return { outcome: 'untouched', why: `${why}; goes the way of its first fragment` };
+  if (isAnswer(info, from.nodeId))
+    return { outcome: 'untouched', why: `${why}; answers what this host sent, so it is let in` };
   const { do: verdict, rule } = world.inbound(new RuleQuestion().ask(info, from.nodeId, world.selfId));
   if (rule < 0) {
     const none = 'no rule of intercept.inbound lets it in, unless it answers this host';

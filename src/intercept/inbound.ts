@@ -83,11 +83,21 @@ export class InboundFilter {
 
   /** Undefined: everything may enter. Flows that run when rules first come count as this host's own. */
   set(rules: readonly InboundRule[] | undefined, groups: NodeGroups): void {
-    this.active = rules !== undefined;
-    if (rules === undefined) return;
-    this.classify = compileInbound(rules, groups);
+    this.use(rules && compileInbound(rules, groups));
+  }
+
+  /** The same with rules that are compiled. */
+  use(classify: Classify | undefined): void {
+    this.active = classify !== undefined;
+    if (classify === undefined) return;
+    this.classify = classify;
     this.known ??= new FlowCache({ capacity: this.capacity, decisionLife: DECISION_LIFE });
     this.known.invalidate();
+  }
+
+  /** Whether the parsed packet, no later fragment, answers what this host began or sent. */
+  answers(now: number, view: DataView, info: PacketInfo): boolean {
+    return isIcmp(info) ? this.isIcmpAnswer(now, view, info) : this.isAnswer(now, info);
   }
 
   /** Judges the parsed packet of a node, which owns its source. `later`: whether the first fragment of a later one was let in. */
@@ -129,7 +139,7 @@ export class InboundFilter {
   }
 
   private decide(now: number, view: DataView, info: PacketInfo, node: number): Verdict {
-    if (isIcmp(info) ? this.isIcmpAnswer(now, view, info) : this.isAnswer(now, info)) return ANSWER;
+    if (this.answers(now, view, info)) return ANSWER;
     return this.classify!(this.asked.ask(info, node, this.self));
   }
 

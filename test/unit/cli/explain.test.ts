@@ -214,6 +214,43 @@ describe('a capture', () => {
     expect(lines[4]).toMatch(/^malformed +1 +dropped +short$/);
   });
 
+  test('of answers and of what answers nothing tells them apart, where rules guard what comes in', async () => {
+    const [ours, theirs] = [udp('10.77.0.1', '10.77.0.2', 53), udp('10.77.0.2', '10.77.0.1', 54)];
+    const answerTo = (packet: Uint8Array) => {
+      const answer = Uint8Array.from(packet);
+      answer.set([...packet.subarray(16, 20), ...packet.subarray(12, 16)], 12);
+      answer.set([...packet.subarray(22, 24), ...packet.subarray(20, 22)], 20);
+      return answer;
+    };
+    const icmp = (packet: Uint8Array, type: number) => {
+      const changed = Uint8Array.from(packet);
+      changed[9] = 1;
+      changed.set([type, 0], 20);
+      return changed;
+    };
+    const name = file(
+      ...[ours, answerTo(ours), theirs, answerTo(theirs), theirs],
+      ...[icmp(ours, 8), icmp(answerTo(ours), 0), icmp(theirs, 8)],
+    );
+    expect(await explain('closed', name)).toBe(0);
+    const lines = out.join('\n').split('\n').slice(1);
+    const outcomes = lines.map((line) => /answers what|no rule|overlay to/.exec(line)?.[0]);
+    expect(lines.map((line) => line.replace(/ {2,}.*/, ''))).toEqual([
+      'udp 10.77.0.1:4000 → 10.77.0.2:53',
+      'udp 10.77.0.2:53 → 10.77.0.1:4000',
+      'udp 10.77.0.2:4000 → 10.77.0.1:54',
+      'udp 10.77.0.1:54 → 10.77.0.2:4000',
+      'udp 10.77.0.2:4000 → 10.77.0.1:54',
+      'icmp 10.77.0.1 → 10.77.0.2',
+      'icmp 10.77.0.2 → 10.77.0.1',
+      'icmp 10.77.0.2 → 10.77.0.1',
+    ]);
+    expect(outcomes).toEqual([
+      ...['overlay to', 'answers what', 'no rule', 'overlay to', 'answers what'],
+      ...['overlay to', 'answers what', 'no rule'],
+    ]);
+  });
+
   test('may be a classic pcap file', async () => {
     const frame = udp('10.77.0.2', '10.77.0.1', 53);
     const head = Buffer.alloc(40);
