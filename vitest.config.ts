@@ -40,11 +40,11 @@ export default defineConfig({
     env: { PATH: path.join(delimiter) },
     sequence: { sequencer: LongestFirst },
     projects: [
-      // Files of one process share their modules, whose loading takes as long as the tests; no module keeps anything for the next file.
+      // Files of one process share their modules, whose loading takes a good part of the time; no module keeps anything for the next file.
       project('unit', 60_000, { isolate: false }),
       project('sim', 240_000, { isolate: false }),
       project('fuzz', 240_000, { isolate: false }),
-      project('integration', 180_000, { maxWorkers: atATime, sequence: { groupOrder: 1 } }),
+      project('integration', 180_000, { isolate: false, maxWorkers: atATime, sequence: { groupOrder: 1 } }),
     ],
   },
 });

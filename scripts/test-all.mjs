@@ -4,7 +4,7 @@
 //
 //   1. unit, sim and fuzz together: they compute, so one process a core is kept busy to the end;
 //   2. integration tests, three files at a time: each waits for something some of the time;
-//   3. those of them that measure time, with no more than one neighbour;
+//   3. those of them that measure time, beside nobody else: they wait more than they compute;
 //   4. files of steps 2 and 3 that failed, if few: once more with nothing beside them, since a real program over a real device that
 //      had no turn for seconds says nothing about us. Both outcomes are printed at the end; the second one counts.
 import { spawnSync } from 'node:child_process';

@@ -30,7 +30,7 @@ export function stepsOf(projects) {
       const words = wordsOf([project]);
       const exclude = TIMED.flatMap((file) => ['--exclude', file]);
       steps.push({ title: 'integration', words: [...words, ...exclude], workers: 3 });
-      steps.push({ title: 'integration-timed', words: [...words, ...TIMED], workers: 2 });
+      steps.push({ title: 'integration-timed', words: [...words, ...TIMED], workers: 3 });
     }
   }
   return steps;
