@@ -18,7 +18,7 @@ const REQUEST_GAP = 10_000;
 /** A packet lost for good counts as this late, µs (likewise). */
 const LOST = 600_000;
 /** Packets of a flow that come while one is recovered, and wait for it. Tuned. */
-const WAITING = 8;
+const WAITING = 16;
 
 /** Index into METRICS. */
 export function metricOf(service: number): number {

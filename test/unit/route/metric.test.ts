@@ -53,7 +53,7 @@ describe('what a link costs', () => {
     let sum = 0;
     let latest = 0;
     for (let i = 0; i < rounds; i++) {
-      const sent = (i * recovery) / 8;
+      const sent = (i * recovery) / 16;
       let at = sent + delay;
       while (random.real() < loss) at += recovery;
       latest = Math.max(latest, at);
@@ -61,6 +61,13 @@ describe('what a link costs', () => {
     }
     const cost = linkCost('reliable', delay, loss) - linkCost('reliable', 0, 0);
     expect(Math.abs(cost / (sum / rounds) - 1)).toBeLessThan(0.15);
+  });
+
+  it('has reliable flows leave a link that begins to lose 10 % for a path that is 8 ms longer, not for one that is 15 ms longer', () => {
+    const cost = (ms: number, loss: number) =>
+      linkCost('reliable', ms * 1000, loss) + linkCost('reliable', ms * 1000, 0);
+    expect(cost(5, 0.1)).toBeGreaterThan(cost(9, 0));
+    expect(cost(5, 0.1)).toBeLessThan(cost(12.5, 0));
   });
 
   it('goes by the service that a frame names; unknown ones as best effort', () => {
