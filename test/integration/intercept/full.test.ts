@@ -45,7 +45,7 @@ describe.skipIf(!usable)('mode full (needs root, /dev/net/tun and a build)', () 
         '-c',
         '5',
         '-i',
-        '0.1',
+        '0.3',
         '-t',
         '37',
         '-Q',
