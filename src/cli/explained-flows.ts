@@ -2,7 +2,14 @@
 import type { CapturedPacket } from '../capture/pcapng.js';
 import { findPacket } from '../capture/link-layer.js';
 import { formatAddress } from '../io/address.js';
-import { explainPacket, type Explanation, type Outcome, type Who, type World } from '../intercept/explain.js';
+import {
+  explainPacket,
+  type Explanation,
+  type IsAnswer,
+  type Outcome,
+  type Who,
+  type World,
+} from '../intercept/explain.js';
 import { FlowCache } from '../intercept/flow-cache.js';
 import { InboundFilter } from '../intercept/inbound.js';
 import {
@@ -61,12 +68,11 @@ class Conversations {
     this.filter.use(world.inbound);
   }
 
-  /** Asked once about each packet of a node for this host. */
-  isAnswer(info: PacketInfo, node: number): boolean {
+  readonly isAnswer: IsAnswer = (info, node) => {
     const answers = this.filter.answers(0, this.view, info);
     this.filter.judge(0, this.view, info, node, true);
     return answers;
-  }
+  };
 
   noteSent(info: PacketInfo): void {
     if (this.filter.active) this.filter.noteSent(0, this.view, info, this.sent.find(0, info, ANY_NODE));
@@ -83,7 +89,6 @@ export function explainCapture(
 ): { flows: ExplainedFlow[]; others: number } {
   const flows = new Explanations();
   const conversations = new Conversations(world);
-  const isAnswer = (of: PacketInfo, node: number): boolean => conversations.isAnswer(of, node);
   const info = new PacketInfo();
   let others = 0;
   for (const { linkType, data, length } of packets) {
@@ -96,7 +101,7 @@ export function explainCapture(
       const parsed = parse(conversations.view, length > data.length, info);
       if (parsed !== PARSE_OK) flows.addMalformed(PARSE_REJECTS[parsed]!);
       else {
-        const explanation = explainPacket(world, info, who, isAnswer);
+        const explanation = explainPacket(world, info, who, conversations.isAnswer);
         if (explanation.outcome === 'overlay') conversations.noteSent(info);
         flows.add(info, explanation, 1);
       }

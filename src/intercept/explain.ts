@@ -72,12 +72,14 @@ export interface Explanation {
   readonly why: string;
 }
 
-/** `isAnswer`: whether a packet of a node for this host answers what this host sent. */
+/** Whether a packet of a node for this host answers what this host sent. Asked once about each. */
+export type IsAnswer = (info: PacketInfo, node: number) => boolean;
+
 export function explainPacket(
   world: World,
   info: PacketInfo,
   who: Who,
-  isAnswer: (info: PacketInfo, node: number) => boolean = () => false,
+  isAnswer: IsAnswer = () => false,
 ): Explanation {
   const { version, src0, src1, src2, src3, dst0, dst1, dst2, dst3 } = info;
   const source = [src0, src1, src2, src3].map((word) => word >>> 0);
@@ -102,24 +104,14 @@ export function explainPacket(
 /** An agent has them from its links, too. */
 const MORE_CERTIFICATES = "name other nodes' certificates with --certs";
 
-function toSelf(
-  world: World,
-  info: PacketInfo,
-  from: AddressOwner,
-  isAnswer: (info: PacketInfo, node: number) => boolean,
-): Explanation {
+function toSelf(world: World, info: PacketInfo, from: AddressOwner, isAnswer: IsAnswer): Explanation {
   if (from.kind === 'node' && !from.isSelf) return fromNode(world, info, from, isAnswer);
   if (from.kind !== 'nobody') return { outcome: 'untouched', why: 'is for this host itself' };
   const why = `no known certificate has its source, which lies in the overlay's ${from.prefix}`;
   return { outcome: 'drop', why: `${why}; ${MORE_CERTIFICATES}` };
 }
 
-function fromNode(
-  world: World,
-  info: PacketInfo,
-  from: OwnerNode,
-  isAnswer: (info: PacketInfo, node: number) => boolean,
-): Explanation {
+function fromNode(world: World, info: PacketInfo, from: OwnerNode, isAnswer: IsAnswer): Explanation {
   const why = `comes from ${from.name} for this host`;
   if (world.inbound === undefined) return { outcome: 'untouched', why };
   if (info.fragment === FRAGMENT_LATER)
